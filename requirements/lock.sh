@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Resolve pyproject.toml anew and write both locks. Run it from the repository's root, with a network.
+set -euo pipefail
+python=${PYTHON:-python3.11}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+write() { # name, extras, sentence
+    "$python" -m venv "$folder/$1"
+    "$folder/$1/bin/pip" install --quiet ".$2"
+    {
+        echo "# $3 Written by requirements/lock.sh."
+        "$folder/$1/bin/pip" freeze --exclude dailies | sed 's/^\(torch==[0-9.]*\).*/\1/' | sort -f
+    } >"requirements/$1.lock"
+}
+write core "" "Everything that the pipeline needs, without torch."
+write all "[gpu,test]" "Core, the image-to-video engines and the test tools."
