@@ -1,0 +1,211 @@
+"""The columns of a shot list: their names, and what one cell of each may say.
+
+Knows: aliases (data) and how a cell's text becomes a value. Every reader here is pure, takes the cell
+stripped and not empty, and raises CellError. Does not know: rows, files, models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from fractions import Fraction
+from typing import Final
+
+from catalogs.sheet import normal
+from catalogs.shot import CAMERAS, CODE, DELIVERY_OPTIONS, Delivery
+from catalogs.timebase import parse_rate
+
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "show": ("project",),
+    "sequence": ("seq", "episode+sequence"),
+    "episode": (),
+    "shot": ("name", "shot code", "code"),
+    "plate": ("image", "plate path", "file path", "input"),
+    "end_plate": ("last image",),
+    "prompt": ("description",),
+    "negative_prompt": (),
+    "frames": ("nb frames", "cut duration", "duration"),
+    "frame_in": ("in", "cut in", "frame start"),
+    "frame_out": ("out", "cut out", "frame end"),
+    "seconds": (),
+    "fps": ("frames per second", "frame rate", "rate"),
+    "handles": (),
+    "resolution": ("size",),
+    "model": ("engine",),
+    "seed": (),
+    "steps": (),
+    "guidance": (),
+    "loras": (),
+    "camera": ("move",),
+    "deliveries": ("outputs", "formats"),
+    "speed": (),
+    "priority": (),
+    "due": (),
+    "notes": (),
+    "submitted_by": (),
+    "error": (),
+}
+"""Each column and its other names, as Kitsu, ShotGrid, AYON and ftrack export them."""
+
+HEADERS: Final[Mapping[str, str]] = {
+    normal(spelling): column for column, others in ALIASES.items() for spelling in (column, *others)
+}
+"""Every accepted header, normalised, with the column that it means."""
+
+NAMED_SIZES: Final[Mapping[str, tuple[int, int]]] = {
+    "480p": (832, 480),
+    "720p": (1280, 720),
+    "1080p": (1920, 1080),
+}
+"""Long and short side in pixels. 480p is what the video models call so; both sides divide by 16."""
+
+SIDES: Final = (16, 8192)
+"""Pixels that a delivery's side may have."""
+
+LONGEST_CODE: Final = 64
+"""Characters of a code: three of them and a version stay below every system's 255 for a file name."""
+
+LONGEST_TEXT: Final = 10_000
+"""Characters of a prompt, a note or a metadata cell."""
+
+_WINDOWS: Final = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(1, 10))]
+)
+"""Names that Windows keeps for devices, with any ending."""
+
+# ASCII digits alone: \d would take ١٢ and ４８, which nobody downstream expects.
+_WHOLE = re.compile(r"[+-]?[0-9]+(\.0+)?")
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_SIZE = re.compile(r"([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SPEED = re.compile(r"([0-9]{1,4})\s*/\s*([0-9]{1,4})")
+_BETWEEN = re.compile(r"[\s,;+|]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class CellError(ValueError):
+    """A cell cannot be read; holds the code and the words of its problem."""
+
+    def __init__(self, code: str, **words: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.words = words
+
+
+def read_code(text: str) -> str:
+    """A show, sequence or shot code, safe as a file name on every system."""
+    if not CODE.fullmatch(text):
+        raise CellError("E302")
+    if text.split(".")[0].lower() in _WINDOWS or text.endswith("."):
+        raise CellError("E303")
+    if len(text) > LONGEST_CODE:
+        raise CellError("E304", limit=LONGEST_CODE)
+    return text
+
+
+def read_whole(text: str, *, low: int, high: int) -> int:
+    """A whole number from low to high; `48.0`, as spreadsheets export it, is 48."""
+    if not _WHOLE.fullmatch(text):
+        raise CellError("E306", example=max(low, min(high, 48)))
+    digits = text.partition(".")[0]
+    # By length first: Python refuses to convert thousands of digits.
+    value = int(digits) if len(digits) <= 40 else high + 1
+    if not low <= value <= high:
+        raise CellError("E307", low=low, high=high)
+    return value
+
+
+def read_decimal(text: str, *, low: int, high: int) -> Fraction:
+    """A decimal number from low to high, exact."""
+    if not _DECIMAL.fullmatch(text):
+        raise CellError("E308", example="2.5")
+    value = Fraction(text)
+    if not low <= value <= high:
+        raise CellError("E307", low=low, high=high)
+    return value
+
+
+def read_fps(text: str) -> Fraction:
+    """A delivery rate in frames per second, exact."""
+    try:
+        return parse_rate(text if text.isascii() else "")
+    except ValueError as error:
+        raise CellError("E313") from error
+
+
+def read_resolution(text: str, *, portrait: bool) -> tuple[int, int]:
+    """Width and height in pixels; a named size lies or stands as the plate does."""
+    if text.lower() in NAMED_SIZES:
+        long, short = NAMED_SIZES[text.lower()]
+        return (short, long) if portrait else (long, short)
+    match = _SIZE.fullmatch(text)
+    low, high = SIDES
+    if not match:
+        raise CellError("E314", low=low, high=high)
+    width, height = int(match[1]), int(match[2])
+    # Odd sides cannot carry 4:2:0 or 4:2:2 chroma.
+    if width % 2 or height % 2 or not (low <= width <= high and low <= height <= high):
+        raise CellError("E314", low=low, high=high)
+    return width, height
+
+
+def read_camera(text: str) -> str:
+    """One of CAMERAS; `Push-In` and `push_in` count."""
+    move = " ".join(re.split(r"[\s_-]+", text.strip().lower()))
+    if move not in CAMERAS:
+        raise CellError("E318", names=", ".join(CAMERAS))
+    return move
+
+
+def read_deliveries(text: str) -> tuple[tuple[Delivery, ...], bool]:
+    """Deliveries in the order asked for, and whether one was named twice."""
+    names = ", ".join(
+        kind if len(options) == 1 else f"{kind} ({', '.join(f'{kind}:{option}' for option in options)})"
+        for kind, options in DELIVERY_OPTIONS.items()
+    )
+    words = [word for word in _BETWEEN.split(text) if word]
+    found: dict[str, Delivery] = {}
+    for word in words:
+        try:
+            delivery = Delivery.parse(word)
+        except ValueError as error:
+            raise CellError("E319", names=names) from error
+        # Two options of one kind would have one file name.
+        if found.setdefault(delivery.kind, delivery) != delivery:
+            raise CellError("E319", names=f"one option of {delivery.kind}")
+    if not found:
+        raise CellError("E319", names=names)
+    return tuple(found.values()), len(words) > len(found)
+
+
+def read_speed(text: str) -> Fraction:
+    """Playing speed, exact: `1/2` or `0.5` is half speed. From 1/16 to 1."""
+    match = _SPEED.fullmatch(text)
+    if match:
+        value = Fraction(int(match[1]), int(match[2])) if int(match[2]) else Fraction(0)
+    elif _DECIMAL.fullmatch(text):
+        value = Fraction(text)
+    else:
+        raise CellError("E320")
+    if not Fraction(1, 16) <= value <= 1:
+        raise CellError("E320")
+    return value
+
+
+def read_due(text: str) -> date:
+    """An ISO date."""
+    try:
+        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
+    except ValueError as error:
+        raise CellError("E321") from error
+
+
+def read_text(text: str) -> str:
+    """Free text: a prompt, a note. Line breaks and tabs are text, other control characters are not."""
+    found = _CONTROL.search(text)
+    if found:
+        raise CellError("E323", detail=f"U+{ord(found[0]):04X}")
+    if len(text) > LONGEST_TEXT:
+        raise CellError("E324", limit=LONGEST_TEXT)
+    return text

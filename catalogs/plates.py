@@ -1,0 +1,120 @@
+"""Stills that shots start from: found, kept inside their root, opened once, measured and hashed.
+
+Knows: paths, links, Pillow, bounds on an image. Does not know: shots, models, what a plate is for.
+Memory: one decoded plate at a time, at most MOST_PIXELS (about 1 GB for 16 bits in four channels).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from catalogs.shot import Plate
+
+MOST_PIXELS: Final = 120_000_000
+"""Larger images are refused by their header, before a byte of them is unpacked."""
+
+SMALLEST: Final = 16
+"""Pixels that either side must have at least."""
+
+LONGEST_ASPECT: Final = 4
+"""How often the short side may fit into the long one."""
+
+FORMATS: Final = ("PNG", "TIFF", "JPEG", "MPO", "WEBP", "BMP", "PPM")
+"""What Pillow may try. A list, because some of its other readers start programs (EPS) or fetch parts."""
+
+_ORIENTATION: Final = 0x0112
+_TURNED: Final = (5, 6, 7, 8)
+"""EXIF orientations in which width and height change places."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a plate cannot be used."""
+
+    code: str
+    """A code E402 to E408 of problems.py."""
+    words: Mapping[str, object]
+    """What fills that code's sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plates:
+    """The stills of one submission. A file is opened once, however many rows name it."""
+
+    root: Path
+    """Folder where relative paths start and which no plate may lie outside of; links resolved."""
+    _seen: dict[Path, Plate | Refused] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def get(self, text: str) -> Plate | Refused:
+        """The plate that a cell names, or why it cannot be used. Never raises for what the cell says."""
+        try:
+            path = (self.root / text).resolve()
+        except (OSError, RuntimeError, ValueError):  # links in a circle, names too long
+            return Refused("E402", {"root": self.root})
+        if not path.is_relative_to(self.root):
+            return Refused("E403", {"root": self.root})
+        if path not in self._seen:
+            self._seen[path] = _open(path, self.root)
+        return self._seen[path]
+
+
+def _open(path: Path, root: Path) -> Plate | Refused:
+    from PIL import Image
+
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return Refused("E402", {"root": root})
+    # Before opening: a pipe would block for ever, a device never end.
+    if not stat.S_ISREG(mode):
+        return Refused("E404", {})
+    try:
+        with path.open("rb") as stream, warnings.catch_warnings():
+            # Pillow's own, lower, limit warns where ours is still to decide; other oddities do not matter here.
+            warnings.simplefilter("ignore")
+            with Image.open(stream, formats=FORMATS) as image:
+                refusal = _check_size(*image.size)
+                if refusal:
+                    return refusal
+                image.load()
+                width, height = image.size
+                if image.getexif().get(_ORIENTATION) in _TURNED:
+                    width, height = height, width
+                stream.seek(0)
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except Image.DecompressionBombError:
+        return Refused("E406", _too_many("far too many pixels"))
+    except Exception as error:  # decoders raise whatever a broken file leads them to
+        return Refused("E405", {"detail": _reason(error)})
+    return Plate(path=str(path), sha256=digest, width=width, height=height)
+
+
+def _check_size(width: int, height: int) -> Refused | None:
+    size = f"{width}x{height}"
+    if width * height > MOST_PIXELS:
+        return Refused("E406", _too_many(size))
+    if min(width, height) < SMALLEST:
+        return Refused("E407", {"detail": size, "limit": SMALLEST})
+    if max(width, height) > LONGEST_ASPECT * min(width, height):
+        return Refused("E408", {"detail": size, "limit": LONGEST_ASPECT})
+    return None
+
+
+def _too_many(detail: str) -> dict[str, Any]:
+    return {"detail": detail, "limit": MOST_PIXELS // 1_000_000}
+
+
+def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image of a known format"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    return " ".join(str(error).split())[:100] or type(error).__name__

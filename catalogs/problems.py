@@ -1,0 +1,146 @@
+"""Everything that can be wrong with a shot list: one table of stable codes, and the value `Problem`.
+
+Knows: each code's severity, sentence and remedy. Does not know: files, parsers, databases.
+docs/shot-lists.md explains the same codes to the people who meet them (a test compares the two).
+Codes are public: never renumber one, never give an old one a new meaning. Memory: O(1) per problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+SHOWN = 60
+"""Characters of a cell that a message quotes; a prompt of a page would bury the sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One code's sentence and remedy, with `{words}` for what differs from case to case."""
+
+    message: str
+    """What is wrong, without a full stop."""
+    remedy: str
+    """What the sender can do about it."""
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    # E1: the file as a whole
+    "E101": Kind("the shot list cannot be read: {detail}", "check the path and the permissions"),
+    "E102": Kind("the shot list is not a regular file", "name one CSV file"),
+    "E103": Kind("the shot list is larger than {limit} MB", "split it"),
+    "E104": Kind("{detail} cannot be read yet", "save the sheet as CSV (UTF-8) and submit that"),
+    "E105": Kind("the file holds {detail}: it is not a CSV text", "save the sheet as CSV (UTF-8)"),
+    "E106": Kind("the file is empty", "put the column names in the first row and one shot in each row below"),
+    "E107": Kind("there are column names but no shots", "put one shot in each row below them"),
+    "E108": Kind("the CSV breaks off here: {detail}", "look for a quote that is not closed or not doubled"),
+    "E109": Kind("the row has more cells than there are columns", "put quotes around cells that hold {mark}"),
+    "E110": Kind("the file is neither UTF-8 nor cp1252", "save the sheet as CSV (UTF-8)"),
+    "E111": Kind("the file has more than {limit}", "split it"),
+    # E2: the header
+    "E201": Kind("the column '{name}' is missing", "add it; it may also be called {aliases}"),
+    "E202": Kind("two columns mean '{name}': {detail}", "rename or remove one of them"),
+    "E203": Kind("the file's name is no legal show code", "add a 'show' column, or submit with --show CODE"),
+    # E3: a cell
+    "E301": Kind("the cell is empty", "fill it in"),
+    "E302": Kind("not a legal code", "use letters, digits, dot, dash, underscore; begin with a letter or digit"),
+    "E303": Kind("the code cannot be a file name on Windows", "choose another code, without a dot at its end"),
+    "E304": Kind("the code is longer than {limit} characters", "shorten it"),
+    "E305": Kind("the shot stands already in line {other}", "remove one; upper and lower case count as one code"),
+    "E306": Kind("not a whole number", "write digits only, such as {example}"),
+    "E307": Kind("out of range", "use {low} to {high}"),
+    "E308": Kind("not a number", "write digits with a decimal point, such as {example}"),
+    "E309": Kind("the shot has no length", "fill in frames, or frame_in and frame_out, or seconds"),
+    "E310": Kind("the length disagrees with {detail}", "correct one of them, or leave one empty"),
+    "E311": Kind("frame_in and frame_out go together", "fill in '{name}' too"),
+    "E312": Kind("frame_out is before frame_in", "correct one of them; both frames are part of the shot"),
+    "E313": Kind("not a frame rate", "use 23.976, 24, 25, 29.97, 30, 48, 50, 59.94, 60 or N/D up to 240"),
+    "E314": Kind("not a resolution", "use WxH, even numbers from {low} to {high}, or 480p, 720p, 1080p"),
+    "E315": Kind("there is no such model", "use {names}"),
+    "E316": Kind("the model {model} makes no such size", "use {low} to {high}, either way up"),
+    "E317": Kind("{frames} frames with handles are too long for {model}", "shorten the shot to {limit} frames"),
+    "E318": Kind("there is no such camera move", "use {names}"),
+    "E319": Kind("not a delivery", "use {names}, separated by spaces, commas, + or |"),
+    "E320": Kind("not a speed", "use 1, or for slow motion 1/2, 1/4 or 0.5, down to 1/16"),
+    "E321": Kind("not a date", "write YYYY-MM-DD"),
+    "E322": Kind("the model {model} needs a prompt", "describe what happens in the shot"),
+    "E323": Kind("the text holds a control character ({detail})", "type the text again without it"),
+    "E324": Kind("the text is longer than {limit} characters", "shorten it"),
+    # E4: a plate
+    "E401": Kind("the model {model} needs a plate", "name the still that the shot starts from"),
+    "E402": Kind("there is no such file under {root}", "check the path; folders are separated by /"),
+    "E403": Kind("the plate lies outside {root}", "move it inside, or set DAILIES_PLATES to the common folder"),
+    "E404": Kind("the plate is not a regular file", "name an image file"),
+    "E405": Kind("the plate does not open: {detail}", "export it again as PNG, TIFF or JPEG"),
+    "E406": Kind("the plate has {detail}, more than {limit} megapixels", "scale it down"),
+    "E407": Kind("the plate is {detail}, smaller than {limit}x{limit}", "use the full-size still"),
+    "E408": Kind("the plate is {detail}, longer than {limit}:1", "crop it"),
+    # E5: against the catalogue
+    "E501": Kind("the shot is in the catalogue already and differs in {detail}", "submit with --mode upsert"),
+    "E502": Kind("the shot is not in the catalogue", "submit with --mode create or upsert"),
+    # W: notices
+    "W101": Kind("the file is not UTF-8 and was read as cp1252", "look at names with accents, or save as UTF-8"),
+    "W201": Kind("the column is not known and is kept as metadata", "if it means '{name}', rename it"),
+    "W202": Kind("a column without a name is kept as metadata", "give it a name"),
+    "W301": Kind("loras are not supported by {model}", "they are kept as metadata and change nothing"),
+    "W302": Kind("{seconds} s are not whole frames at {rate} fps", "the shot gets {frames} frames"),
+    "W303": Kind("the delivery is named twice", "it is made once"),
+    "W401": Kind("the plate is {plate} and the delivery {size}", "it is cropped at the centre; change either"),
+}
+"""Every code, in the order of the documentation. E refuses the whole file, W is a notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one place of a shot list, with its remedy."""
+
+    file: str
+    """The list as the sender named it; empty for shots that came from no file."""
+    line: int
+    """Line of the file, counted from 1, in which the row begins; 0 for the file as a whole."""
+    column: str
+    """The column as the file spells it; empty for the row or the file as a whole."""
+    value: str
+    """The cell as it stands in the file; empty if there is none."""
+    code: str
+    """A key of KINDS."""
+    message: str
+    """What is wrong, without a full stop."""
+    remedy: str
+    """What to do about it."""
+    severity: Literal["error", "warning"]
+    """`error` refuses the file, `warning` is a notice."""
+
+    def __str__(self) -> str:
+        place = self.file + (f":{self.line}" if self.line else "")
+        head = ": ".join(part for part in (place, self.column) if part)
+        value = " ".join(self.value.split())
+        if len(value) > SHOWN:
+            value = value[: SHOWN - 1] + "…"
+        quoted = f" ({value})" if value else ""
+        return f"{head}{': ' if head else ''}{self.message}{quoted}; {self.remedy} [{self.code}]"
+
+
+def problem(
+    code: str,
+    file: str,
+    *,
+    line: int = 0,
+    column: str = "",
+    value: str = "",
+    words: Mapping[str, object] | None = None,
+) -> Problem:
+    """The Problem of `code` at a place; `words` fill the sentence. Raises KeyError for an unknown code."""
+    kind = KINDS[code]
+    known = words or {}
+    return Problem(
+        file=file,
+        line=line,
+        column=column,
+        value=value,
+        code=code,
+        message=kind.message.format_map(known),
+        remedy=kind.remedy.format_map(known),
+        severity="error" if code.startswith("E") else "warning",
+    )

@@ -1,0 +1,81 @@
+"""Finding rows by the names that people type, inside a session of the caller's.
+
+Knows: names, versions, and how a take settles its shot. Does not know: transactions, values.
+Memory: names of all shots while a misspelt one is looked up, otherwise one row.
+"""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from catalogs.errors import AmbiguousShotError, CatalogueError, UnknownShotError
+from catalogs.footage import Status, Take
+from catalogs.rows import fold
+from catalogs.shot import slate
+from catalogs.tables import ShotRow, TakeRow
+
+UNFINISHED = (Status.RENDERING.value, Status.FAILED.value)
+"""A take in one of these may be continued or settled; in any other it is history."""
+
+
+def shot_row(session: Session, name: str, *, lock: bool = False) -> ShotRow:
+    """The row of `SHOW/CODE`, or of `CODE` where unique, in any case; locked for writing on request.
+
+    Raises UnknownShotError or AmbiguousShotError.
+    """
+    show, _, code = name.strip().rpartition("/")
+    query = select(ShotRow).where(ShotRow.code_folded == fold(code)).order_by(ShotRow.show)
+    if show:
+        query = query.where(ShotRow.show_folded == fold(show))
+    if lock:
+        query = query.with_for_update()
+    rows = session.scalars(query).all()
+    if len(rows) > 1:
+        raise AmbiguousShotError(name, [f"{row.show}/{row.code}" for row in rows])
+    if not rows:
+        raise UnknownShotError(name, _close(session, name.strip(), with_show=bool(show)))
+    return rows[0]
+
+
+def _close(session: Session, name: str, *, with_show: bool) -> list[str]:
+    """Up to three `SHOW/CODE` that look like a name."""
+    known: dict[str, list[str]] = {}
+    for show, code in session.execute(select(ShotRow.show, ShotRow.code).order_by(ShotRow.show, ShotRow.code)):
+        typed = f"{show}/{code}" if with_show else code
+        known.setdefault(fold(typed), []).append(f"{show}/{code}")
+    near = difflib.get_close_matches(fold(name), known, n=3)
+    return [full for typed in near for full in known[typed]][:3]
+
+
+def newest_take_row(session: Session, shot: ShotRow) -> TakeRow | None:
+    """The take of a shot with the highest version."""
+    query = select(TakeRow).where(TakeRow.shot_id == shot.id).order_by(TakeRow.version.desc()).limit(1)
+    return session.scalars(query).first()
+
+
+def take_row(session: Session, take: Take) -> TakeRow:
+    """The row of a take that begin_take gave out. Raises CatalogueError if there is none of that key."""
+    shot = shot_row(session, f"{take.show}/{take.code}", lock=True)
+    query = select(TakeRow).where(TakeRow.shot_id == shot.id, TakeRow.version == take.version)
+    row = session.scalars(query).first()
+    name = slate(take.show, take.sequence, take.code, take.version)
+    if row is None:
+        raise CatalogueError(f"the catalogue has no take {name}; begin it with begin_take")
+    if row.key != take.key:
+        raise CatalogueError(f"{name} in the catalogue has another plan than this one; render the shot again")
+    return row
+
+
+def settle(session: Session, take: TakeRow, *, status: Status, error: str) -> None:
+    """Ends a take; its shot follows, unless it was changed or taken up anew in the meantime."""
+    now = datetime.now(UTC)
+    take.status, take.error, take.finished_at = status.value, error, now
+    shot = take.shot
+    newest = newest_take_row(session, shot)
+    waiting = shot.status in (Status.RENDERING.value, Status.FAILED.value)
+    if newest is take and shot.revision == take.revision and waiting:
+        shot.status, shot.error, shot.updated_at = status.value, error, now

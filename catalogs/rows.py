@@ -1,0 +1,173 @@
+"""Between rows and values: what a Shot, a Take and their parts look like in tables.
+
+Knows: both shapes, field by field. Does not know: sessions, queries, transactions.
+Memory: one row at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
+from catalogs.shot import Delivery, Plate, Shot
+from catalogs.tables import ClipRow, DeliverableRow, FindingRow, ShotRow, TakeRow
+from catalogs.timebase import rate_text
+
+PLAIN = (
+    "show",
+    "code",
+    "frames",
+    "sequence",
+    "prompt",
+    "negative_prompt",
+    "handles",
+    "width",
+    "height",
+    "model",
+    "seed",
+    "steps",
+    "guidance",
+    "camera",
+    "priority",
+    "due",
+    "notes",
+    "submitted_by",
+)
+"""Fields of Shot that stand in a column of their own name and type."""
+
+
+def fold(code: str) -> str:
+    """How codes compare: without case. Codes are ASCII, so this is what every file system does too."""
+    return code.lower()
+
+
+def shot_columns(shot: Shot) -> dict[str, Any]:
+    """The columns of a shot's request: everything but status, times and keys of its row."""
+    columns = {name: getattr(shot, name) for name in PLAIN}
+    return columns | {
+        "show_folded": fold(shot.show),
+        "code_folded": fold(shot.code),
+        "plate": None if shot.plate is None else asdict(shot.plate),
+        "end_plate": None if shot.end_plate is None else asdict(shot.end_plate),
+        "rate": rate_text(shot.rate),
+        "speed": rate_text(shot.speed),
+        "deliveries": [f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
+        "extra": [list(pair) for pair in shot.metadata],
+    }
+
+
+def shot_value(row: ShotRow) -> Shot:
+    """The shot in a row."""
+    return Shot(
+        **{name: getattr(row, name) for name in PLAIN},
+        plate=_plate(row.plate),
+        end_plate=_plate(row.end_plate),
+        rate=Fraction(row.rate),
+        speed=Fraction(row.speed),
+        deliveries=tuple(Delivery(*text.split(":", 1)) for text in row.deliveries),
+        metadata=tuple((name, value) for name, value in row.extra),
+    )
+
+
+def _plate(columns: Mapping[str, Any] | None) -> Plate | None:
+    return None if columns is None else Plate(**columns)
+
+
+def renders_alike(one: Shot, other: Shot) -> bool:
+    """Whether two requests ask for the same pixels and files: dates, notes and the like do not count."""
+    return one == replace(
+        other,
+        priority=one.priority,
+        due=one.due,
+        notes=one.notes,
+        submitted_by=one.submitted_by,
+        metadata=one.metadata,
+    )
+
+
+def differences(one: Shot, other: Shot) -> list[str]:
+    """Names of the fields in which two shots differ, in the order of Shot."""
+    names = Shot.__dataclass_fields__
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
+
+
+def take_value(row: TakeRow) -> Take:
+    """The take in a row, with its deliverables and findings."""
+    return Take(
+        show=row.shot.show,
+        sequence=row.sequence,
+        code=row.shot.code,
+        version=row.version,
+        key=row.key,
+        status=Status(row.status),
+        error=row.error,
+        manifest=None if row.manifest is None else Path(row.manifest),
+        deliverables=tuple(deliverable_value(part) for part in row.deliverables),
+        findings=tuple(finding_value(part) for part in row.findings),
+        seconds=tuple((str(step), float(spent)) for step, spent in row.seconds),
+    )
+
+
+def clip_row(clip: Clip, *, step: str, position: int) -> ClipRow:
+    """A clip that `step` made, as a row."""
+    return ClipRow(
+        position=position,
+        step=step,
+        path=str(clip.path),
+        sha256=clip.sha256,
+        bytes=clip.bytes,
+        frame_in=clip.range.start,
+        frame_out=clip.range.end,
+        rate=rate_text(clip.rate),
+        width=clip.width,
+        height=clip.height,
+    )
+
+
+_DELIVERABLE = ("kind", "sha256", "bytes", "frames", "width", "height", "codec", "pix_fmt")
+_COLOUR = ("color_range", "color_primaries", "color_trc", "colorspace")
+
+
+def deliverable_row(deliverable: Deliverable, *, position: int) -> DeliverableRow:
+    """A deliverable as a row."""
+    return DeliverableRow(
+        **{name: getattr(deliverable, name) for name in _DELIVERABLE + _COLOUR},
+        position=position,
+        path=str(deliverable.path),
+        rate=rate_text(deliverable.rate),
+    )
+
+
+def deliverable_value(row: DeliverableRow) -> Deliverable:
+    """The deliverable in a row."""
+    return Deliverable(
+        **{name: getattr(row, name) for name in _DELIVERABLE + _COLOUR},
+        path=Path(row.path),
+        rate=Fraction(row.rate),
+    )
+
+
+_FINDING = ("code", "frame_in", "frame_out", "value", "subject")
+
+
+def finding_row(finding: Finding, *, position: int) -> FindingRow:
+    """A finding as a row."""
+    return FindingRow(
+        **{name: getattr(finding, name) for name in _FINDING},
+        position=position,
+        severity=finding.severity.value,
+        allowed=finding.limit,
+    )
+
+
+def finding_value(row: FindingRow) -> Finding:
+    """The finding in a row."""
+    return Finding(
+        **{name: getattr(row, name) for name in _FINDING},
+        severity=Severity(row.severity),
+        limit=row.allowed,
+    )

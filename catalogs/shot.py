@@ -1,0 +1,152 @@
+"""The request: what editorial asked for. Rendering never changes a value of this module.
+
+Knows: the vocabulary of a shot list (shot, plate, camera, delivery) and its bounds.
+Does not know: files on disk, databases, models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from typing import Final
+
+CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+"""What a show, sequence or shot code may look like: safe as a file name on every system."""
+
+CAMERAS: Final = (
+    "still",
+    "push in",
+    "pull out",
+    "pan left",
+    "pan right",
+    "tilt up",
+    "tilt down",
+    "roll",
+    "handheld",
+)
+"""Camera moves that the animatic engine performs; other engines read them as part of the prompt."""
+
+DELIVERY_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "h265": ("main10",),
+    "prores": ("hq",),
+    "webm": ("vp9",),
+    "h264": ("high",),
+    "png": ("16",),
+}
+"""Kinds of deliverable and the options each takes; the first option is the default."""
+
+SHORTEST, LONGEST = 1, 100_000
+"""Bounds on a shot's length, in delivery frames without handles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """The still that a shot starts from."""
+
+    path: str
+    """Absolute path, links resolved."""
+    sha256: str
+    """Hex digest of the file's bytes when it was submitted."""
+    width: int
+    """Width in pixels, upright (EXIF rotation applied)."""
+    height: int
+    """Height in pixels, upright."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Delivery:
+    """One kind of file that the client is to receive."""
+
+    kind: str
+    """A key of DELIVERY_OPTIONS: h265, prores, webm, h264 or png."""
+    option: str
+    """A variant of that kind, such as the ProRes profile."""
+
+    @classmethod
+    def parse(cls, text: str) -> Delivery:
+        """`prores` or `prores:hq`. Raises ValueError naming what is allowed."""
+        kind, _, option = text.strip().lower().partition(":")
+        if kind not in DELIVERY_OPTIONS:
+            raise ValueError(f"unknown delivery {text.strip()!r}; use {', '.join(DELIVERY_OPTIONS)}")
+        options = DELIVERY_OPTIONS[kind]
+        if option and option not in options:
+            raise ValueError(f"{kind} has no option {option!r}; use {', '.join(options)}")
+        return cls(kind, option or options[0])
+
+    def __str__(self) -> str:
+        return self.kind if self.option == DELIVERY_OPTIONS[self.kind][0] else f"{self.kind}:{self.option}"
+
+
+DEFAULT_DELIVERIES: Final = (Delivery("h265", "main10"), Delivery("prores", "hq"), Delivery("webm", "vp9"))
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One row of a shot list, checked. Equality is equality of the request."""
+
+    show: str
+    """Code of the show."""
+    code: str
+    """Code of the shot, unique in its show whatever its case."""
+    frames: int
+    """Length in delivery frames, without handles."""
+    sequence: str = ""
+    """Code of the sequence; empty if the show has none."""
+    plate: Plate | None = None
+    """The still to animate; None only for a text-to-video model."""
+    end_plate: Plate | None = None
+    """The still to arrive at."""
+    prompt: str = ""
+    """What should happen, in words."""
+    negative_prompt: str = ""
+    """What should not; empty means the model card's own."""
+    rate: Fraction = Fraction(30)
+    """Delivery rate in frames per second, exact."""
+    handles: int = 0
+    """Extra frames at each end, in delivery frames."""
+    width: int | None = None
+    """Delivery width in pixels; None means the model's own size for the plate's shape."""
+    height: int | None = None
+    """Delivery height in pixels; None exactly when width is."""
+    model: str = "animatic"
+    """Name of a model card."""
+    seed: int | None = None
+    """Seed of the noise, 0 to 2**63-1; None lets the planner derive one from the shot's name."""
+    steps: int | None = None
+    """Denoising steps; None means the card's."""
+    guidance: float | None = None
+    """Guidance scale; None means the card's."""
+    camera: str = ""
+    """One of CAMERAS; empty means the engine's own choice."""
+    deliveries: tuple[Delivery, ...] = DEFAULT_DELIVERIES
+    """What to deliver, in the order asked for, without repeats."""
+    speed: Fraction = Fraction(1)
+    """Playing speed: 1/2 shows half as much native time per delivery second."""
+    priority: int = 50
+    """1 (first) to 99."""
+    due: date | None = None
+    """When the shot is needed."""
+    notes: str = ""
+    """Free text, kept."""
+    submitted_by: str = ""
+    """Who asked, kept."""
+    metadata: tuple[tuple[str, str], ...] = field(default=())
+    """Columns of the list that Dailies does not know, as (header, value), kept in file order."""
+
+    @property
+    def name(self) -> str:
+        """`SHOW/CODE`, as people type it."""
+        return f"{self.show}/{self.code}"
+
+    @property
+    def total_frames(self) -> int:
+        """Delivery frames with both handles."""
+        return self.frames + 2 * self.handles
+
+
+def slate(show: str, sequence: str, code: str, version: int) -> str:
+    """The string that names a shot and a take: `AGM_SQ010_SH0010_v003`."""
+    return "_".join(part for part in (show, sequence, code, f"v{version:03d}") if part)

@@ -1,0 +1,284 @@
+"""The catalogue: which shots were asked for, where they stand, and which takes were made of them.
+
+Knows: queries and short writes, in values of shot.py and footage.py. Does not know: who calls it,
+Prefect, files beyond the paths that it keeps. No transaction outlives a method, so a render of hours
+holds nothing open. Safe to use from several threads and several processes. Memory: O(shots listed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Engine, and_, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, selectinload
+
+from catalogs.database import WRITES, connect, spoken
+from catalogs.errors import CatalogueUnavailableError
+from catalogs.footage import Clip, Deliverable, Finding, Status, Take
+from catalogs.queries import UNFINISHED, newest_take_row, settle, shot_row, take_row
+from catalogs.rows import clip_row, deliverable_row, finding_row, fold, shot_value, take_value
+from catalogs.shot import Shot
+from catalogs.submission import Mode, SubmissionResult, take_in
+from catalogs.tables import ShotRow, TakeRow
+
+RENDERABLE = (Status.READY, Status.RETAKE, Status.RENDERING, Status.FAILED)
+"""What a batch takes up. `rendering` is one that was interrupted: a running one is the caller's to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShotRecord:
+    """A shot and where it stands."""
+
+    shot: Shot
+    status: Status
+    version: int
+    """Version of the newest take; 0 if there is none."""
+    take: Take | None
+    """The newest take."""
+    seconds: float | None
+    """Wall seconds that the newest take has cost; None before its first report."""
+    error: str = ""
+    """Why the shot failed, with the remedy; empty if it did not."""
+
+
+def open_catalogue(url: str) -> Catalogue:
+    """The catalogue at an SQLAlchemy url; created or upgraded if need be.
+
+    Raises CatalogueUnavailableError if it cannot be opened or written, or is newer than this code.
+    """
+    return Catalogue(connect(url))
+
+
+class Catalogue:
+    """An open catalogue; made by open_catalogue, closed by close() or by leaving a `with`.
+
+    Every method raises CatalogueUnavailableError if the database fails under it; nothing is then
+    half-written.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(**{WRITES: True})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with spoken(self._engine), Session(self._engine) as session:
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with spoken(self._engine), Session(self._writer) as session, session.begin():
+            yield session
+
+    # -- shots ---------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        shots: Sequence[Shot],
+        *,
+        source: str,
+        submitted_by: str = "",
+        mode: Mode = "create",
+        dry_run: bool = False,
+        lines: Mapping[str, int] | None = None,
+    ) -> SubmissionResult:
+        """Takes all shots in, or none. `source` names the list; `lines` (name -> line) is for messages.
+
+        A shot that stands in the catalogue and is identical is unchanged in every mode. `create` refuses
+        one that differs, `update` one that is new. A shot whose pixels or files change becomes ready
+        again, unless it is omitted; a change of priority, due date, notes, sender or metadata alone
+        leaves its status. The catalogue's spelling of show and code stays. Raises ShotListError with
+        every refusal at once.
+        """
+        for attempt in range(3):
+            try:
+                with self._reading() if dry_run else self._writing() as session:
+                    return take_in(
+                        session,
+                        shots,
+                        source=source,
+                        submitted_by=submitted_by,
+                        mode=mode,
+                        lines=lines or {},
+                        write=not dry_run,
+                    )
+            except CatalogueUnavailableError as error:
+                # Two first submissions of one shot at a time: the second sees the first one's row next time.
+                if not isinstance(error.__cause__, IntegrityError) or attempt == 2:
+                    raise
+        raise AssertionError("unreachable")
+
+    def shots(self, *, show: str | None = None, status: Status | None = None) -> list[ShotRecord]:
+        """Shots by priority, due date (none last), show, sequence and code; `show` in any case."""
+        wanted: list[ColumnElement[bool]] = []
+        if show is not None:
+            wanted.append(ShotRow.show_folded == fold(show))
+        if status is not None:
+            wanted.append(ShotRow.status == status.value)
+        return self._records(*wanted)
+
+    def renderable(self) -> list[ShotRecord]:
+        """Shots that a batch should take up, in the order of `shots`."""
+        return self._records(ShotRow.status.in_([status.value for status in RENDERABLE]))
+
+    def find(self, name: str) -> ShotRecord:
+        """The shot `SHOW/CODE`, or `CODE` where unique, in any case.
+
+        Raises UnknownShotError with similar names, AmbiguousShotError with the candidates.
+        """
+        with self._reading() as session:
+            row = shot_row(session, name)
+            return _record(row, newest_take_row(session, row))
+
+    def counts(self) -> dict[Status, int]:
+        """How many shots stand where; every status is a key."""
+        query = select(ShotRow.status, func.count()).group_by(ShotRow.status)
+        with self._reading() as session:
+            found = {str(status): count for status, count in session.execute(query)}
+        return {status: found.get(status.value, 0) for status in Status}
+
+    def fail_shot(self, name: str, error: str) -> None:
+        """The shot failed before a take of it began; the error is kept on the shot."""
+        with self._writing() as session:
+            row = shot_row(session, name, lock=True)
+            row.status, row.error, row.updated_at = Status.FAILED.value, error, datetime.now(UTC)
+
+    # -- takes ---------------------------------------------------------------------------------------
+
+    def begin_take(self, name: str, *, key: str, plan: Mapping[str, Any], at_least: int = 1) -> Take:
+        """The take to work on: the newest if it is unfinished and has this key, else a new version.
+
+        A new version is one above the newest and not below `at_least` (what stands on disk may be ahead
+        of the catalogue). Shot and take are then rendering, their errors cleared.
+        """
+        with self._writing() as session:
+            shot = shot_row(session, name, lock=True)
+            newest = newest_take_row(session, shot)
+            if newest is not None and newest.status in UNFINISHED and newest.key == key:
+                take = newest
+            else:
+                if newest is not None and newest.status == Status.RENDERING.value:
+                    newest.status = Status.FAILED.value
+                    newest.error = "interrupted, and the shot changed since; a newer take replaces it"
+                take = TakeRow(
+                    shot=shot,
+                    version=max(newest.version + 1 if newest else 1, at_least),
+                    sequence=shot.sequence,
+                    key=key,
+                    manifest=None,
+                    seconds=[],
+                    started_at=datetime.now(UTC),
+                    finished_at=None,
+                )
+                session.add(take)
+            take.plan, take.revision = dict(plan), shot.revision
+            take.status, take.error = Status.RENDERING.value, ""
+            shot.status, shot.error, shot.updated_at = Status.RENDERING.value, "", datetime.now(UTC)
+            session.flush()
+            return take_value(take)
+
+    def newest_take(self, name: str) -> Take | None:
+        """The take with the highest version; None before the first. Raises like find."""
+        return self.find(name).take
+
+    def takes(self, name: str) -> list[Take]:
+        """Every take of a shot, oldest first. Raises like find."""
+        with self._reading() as session:
+            query = select(TakeRow).where(TakeRow.shot == shot_row(session, name)).order_by(TakeRow.version)
+            return [take_value(take) for take in session.scalars(query)]
+
+    def finish_take(
+        self,
+        take: Take,
+        *,
+        manifest: Path,
+        clips: Sequence[tuple[str, Clip]],
+        deliverables: Sequence[Deliverable],
+        findings: Sequence[Finding],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """The take is published: it and its shot go to review. Doing it again changes nothing.
+
+        `clips` are (step, clip). The shot's status stays if the shot changed meanwhile or has a newer take.
+        Raises CatalogueError if the catalogue has no such take.
+        """
+        with self._writing() as session:
+            row = take_row(session, take)
+            unfinished = row.status in UNFINISHED
+            row.manifest, row.seconds = str(manifest), _pairs(seconds)
+            # Old parts go first: their kinds and positions would meet the new ones otherwise.
+            row.clips, row.deliverables, row.findings = [], [], []
+            session.flush()
+            row.clips = [clip_row(clip, step=step, position=at) for at, (step, clip) in enumerate(clips)]
+            row.deliverables = [deliverable_row(part, position=at) for at, part in enumerate(deliverables)]
+            row.findings = [finding_row(part, position=at) for at, part in enumerate(findings)]
+            if unfinished:
+                settle(session, row, status=Status.REVIEW, error="")
+
+    def fail_take(self, take: Take, *, error: str, seconds: Mapping[str, float]) -> None:
+        """The take failed, and its shot with it; a take that was finished meanwhile stays finished.
+
+        Raises CatalogueError if the catalogue has no such take.
+        """
+        with self._writing() as session:
+            row = take_row(session, take)
+            if row.status in UNFINISHED:
+                row.seconds = _pairs(seconds)
+                settle(session, row, status=Status.FAILED, error=error)
+
+    def _records(self, *wanted: ColumnElement[bool]) -> list[ShotRecord]:
+        newest = select(TakeRow.shot_id, func.max(TakeRow.version).label("version")).group_by(TakeRow.shot_id)
+        last = newest.subquery()
+        takes = (
+            select(TakeRow)
+            .join(last, and_(TakeRow.shot_id == last.c.shot_id, TakeRow.version == last.c.version))
+            .join(TakeRow.shot)
+            .where(*wanted)
+            .options(selectinload(TakeRow.deliverables), selectinload(TakeRow.findings))
+        )
+        with self._reading() as session:
+            rows = session.scalars(select(ShotRow).where(*wanted)).all()
+            by_shot = {take.shot_id: take for take in session.scalars(takes)}
+            records = [_record(row, by_shot.get(row.id)) for row in rows]
+        return sorted(records, key=_order)
+
+
+def _record(row: ShotRow, take: TakeRow | None) -> ShotRecord:
+    value = None if take is None else take_value(take)
+    return ShotRecord(
+        shot=shot_value(row),
+        status=Status(row.status),
+        version=0 if value is None else value.version,
+        take=value,
+        seconds=sum(spent for _, spent in value.seconds) if value and value.seconds else None,
+        error=row.error,
+    )
+
+
+def _pairs(seconds: Mapping[str, float]) -> list[list[Any]]:
+    return [[step, float(spent)] for step, spent in seconds.items()]
+
+
+def _order(record: ShotRecord) -> tuple[object, ...]:
+    # Here and not in SQL, where every database has its own opinion on collation and on the place of NULL.
+    shot = record.shot
+    return shot.priority, shot.due or date.max, shot.show, shot.sequence, shot.code

@@ -1,0 +1,138 @@
+"""Time as this pipeline counts it: rates, frame ranges, timecode and the fencepost.
+
+Knows: exact arithmetic on rates (`Fraction`, frames per second) and frame positions (integers).
+Does not know: files, models, databases. Everything here is pure and O(1) in memory.
+
+The fencepost: N frames at rate r last N/r seconds, but the first and the last of them are shown
+(N-1)/r seconds apart. Sampling asks for the second number, schedules for the first.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+FIRST_FRAME = 1001
+"""Number that editorial gives to the first frame of a shot; the slate frame would be 1000."""
+
+NTSC = {
+    "23.976": Fraction(24000, 1001),
+    "23.98": Fraction(24000, 1001),
+    "29.97": Fraction(30000, 1001),
+    "47.952": Fraction(48000, 1001),
+    "59.94": Fraction(60000, 1001),
+}
+"""Decimal spellings of the NTSC rates, which are exact only as N/1001."""
+
+DELIVERY_RATES = (
+    Fraction(24000, 1001),
+    Fraction(24),
+    Fraction(25),
+    Fraction(30000, 1001),
+    Fraction(30),
+    Fraction(48),
+    Fraction(50),
+    Fraction(60000, 1001),
+    Fraction(60),
+)
+"""The delivery rates that have a name; any other positive `N/D` up to 240 is accepted too."""
+
+_RATIO = re.compile(r"([0-9]{1,7})/([0-9]{1,7})")
+_DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FrameRange:
+    """A half-open range of frames, `start <= frame < end`. May be empty, never negative."""
+
+    start: int
+    """First frame in the range, counted from 0."""
+    end: int
+    """First frame after the range."""
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.end < self.start:
+            raise ValueError(f"not a frame range: [{self.start}, {self.end})")
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def __contains__(self, frame: object) -> bool:
+        return isinstance(frame, int) and self.start <= frame < self.end
+
+    def __str__(self) -> str:
+        return f"[{self.start}, {self.end})"
+
+
+def parse_rate(text: str) -> Fraction:
+    """Frames per second from `24`, `23.976`, `29.97`, `30000/1001`; exact.
+
+    Raises ValueError for anything that is not a positive rate of at most 240 fps. Decimals other
+    than the NTSC spellings are taken literally (`12.5` is 25/2).
+    """
+    text = text.strip()
+    if text in NTSC:
+        return NTSC[text]
+    if match := _RATIO.fullmatch(text):
+        numerator, denominator = int(match[1]), int(match[2])
+        rate = Fraction(numerator, denominator) if denominator else Fraction(0)
+    elif _DECIMAL.fullmatch(text):
+        rate = Fraction(text)
+    else:
+        raise ValueError(f"not a frame rate: {text!r}")
+    if not 1 <= rate <= 240:
+        raise ValueError(f"frame rate out of range (1 to 240): {text!r}")
+    return rate
+
+
+def rate_text(rate: Fraction) -> str:
+    """`N/D` as written in manifests and on ffmpeg command lines: `30/1`, `30000/1001`."""
+    return f"{rate.numerator}/{rate.denominator}"
+
+
+def rate_label(rate: Fraction) -> str:
+    """The rate in a file name: `24p`, `2397p`, `2997p`, `5994p`, `30p`.
+
+    Fractional rates are cut to two decimals and written without the point, as editors do.
+    """
+    if rate.denominator == 1:
+        return f"{rate.numerator}p"
+    return f"{rate.numerator * 100 // rate.denominator}p"
+
+
+def rate_display(rate: Fraction) -> str:
+    """The rate for people: `24`, `23.976`, `29.97`. Never parsed again."""
+    return f"{float(rate):.3f}".rstrip("0").rstrip(".")
+
+
+def seconds(frames: int, rate: Fraction) -> Fraction:
+    """How long `frames` frames last at `rate`, in seconds."""
+    return Fraction(frames) / rate
+
+
+def frames_for(duration: Fraction, rate: Fraction) -> int:
+    """Whole frames that show `duration` seconds at `rate`: rounded half up, at least 1."""
+    return max(1, math.floor(duration * rate + Fraction(1, 2)))
+
+
+def native_frames_needed(frames: int, *, native: Fraction, delivery: Fraction, speed: Fraction) -> int:
+    """Smallest count S of native frames that spans `frames` delivery frames at `speed`.
+
+    Delivery frame k shows source time k * speed / delivery, so the last one needs
+    (S-1)/native >= (frames-1) * speed / delivery: the fencepost form, which never asks for a frame
+    past the last source frame. Raises ValueError if frames < 1 or a rate or speed is not positive.
+    """
+    if frames < 1 or native <= 0 or delivery <= 0 or speed <= 0:
+        raise ValueError("frames, rates and speed must be positive")
+    return math.ceil((frames - 1) * native * speed / delivery) + 1
+
+
+def timecode(frame: int, rate: Fraction) -> str:
+    """Non-drop timecode of a frame number at the nominal (rounded) rate: 1001 at 24 is 00:00:41:17."""
+    nominal = max(1, round(rate))
+    total, frames = divmod(frame, nominal)
+    minutes, secs = divmod(total, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{secs:02d}:{frames:02d}"

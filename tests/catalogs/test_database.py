@@ -1,0 +1,162 @@
+"""Claims about opening a database: settings, schema, refusals."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+
+import catalogs.database
+from catalogs.database import connect
+from catalogs.errors import CatalogueUnavailableError
+from catalogs.store import open_catalogue
+from catalogs.tables import SCHEMA, VERSION_TABLE, Base
+
+
+def checks(engine: object) -> set[tuple[str, str | None, str]]:
+    """Table, name and text of every CHECK constraint: what compare_metadata does not look at."""
+    inspector = inspect(engine)
+    return {
+        (table, check["name"], check["sqltext"])  # type: ignore[attr-defined]
+        for table in Base.metadata.tables
+        for check in inspector.get_check_constraints(table)  # type: ignore[attr-defined]
+    }
+
+
+def test_migrations_lead_to_the_tables(url: str, tmp_path: Path) -> None:
+    """The migrated schema is the one in tables.py: no column, key, index or check differs."""
+    engine = connect(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, Base.metadata) == []
+    if engine.dialect.name == "sqlite":
+        fresh = create_engine(f"sqlite:///{tmp_path}/fresh.sqlite")
+        Base.metadata.create_all(fresh)
+        assert checks(engine) == checks(fresh)
+        fresh.dispose()
+    engine.dispose()
+
+
+def test_the_code_knows_the_head_of_its_migrations() -> None:
+    """SCHEMA names the newest migration, and there is one line of them."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(catalogs.database.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [SCHEMA]
+
+
+def test_a_newer_database_is_refused(url: str) -> None:
+    """A database that a newer version wrote is left alone, and the message says what to do."""
+    engine = connect(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(CatalogueUnavailableError, match=r"newer Dailies \(schema 9999.*update this installation"):
+        open_catalogue(url)
+
+
+def test_another_programs_tables_are_left_alone(url: str) -> None:
+    """A database that holds a table of one of our names, but not by us, is refused and unchanged."""
+    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True) if url.startswith("sqlite") else None
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE shots (id INTEGER)"))
+    with pytest.raises(CatalogueUnavailableError, match=r"another program \(shots\)"):
+        open_catalogue(url)
+    with engine.begin() as connection:
+        assert not inspect(connection).has_table("takes")
+        connection.execute(text("DROP TABLE shots"))
+    engine.dispose()
+
+
+def test_sqlite_is_set_up_for_several_processes(tmp_path: Path) -> None:
+    """WAL, foreign keys and a busy timeout are on in every connection."""
+    engine = connect(f"sqlite:///{tmp_path}/c.sqlite")
+    with engine.connect() as connection:
+        pragma = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "busy_timeout")
+        }
+    engine.dispose()
+    assert pragma == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_a_catalogue_can_be_created_by_several_at_once(url: str) -> None:
+    """Openers that meet at an empty database all succeed: one upgrades, the others wait."""
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            open_catalogue(url).close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_failed_upgrade_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a migration breaks off halfway, no table of it remains."""
+    import alembic.command
+
+    def broken(config: Config, revision: str) -> None:
+        config.attributes["connection"].execute(text("CREATE TABLE shots (id INTEGER)"))
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(alembic.command, "upgrade", broken)
+    with pytest.raises(RuntimeError, match="power cut"):
+        connect(f"sqlite:///{tmp_path}/c.sqlite")
+    monkeypatch.undo()
+    open_catalogue(f"sqlite:///{tmp_path}/c.sqlite").close()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("", "cannot be read"),
+        ("catalogue.sqlite", "cannot be read"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("oracle_9i://host/db", "no driver"),
+        ("sqlite:////{folder}", "cannot be written"),
+        ("sqlite:////{folder}/text", "not a database"),
+        ("sqlite:////{folder}/text/c.sqlite", "cannot be created"),
+    ],
+)
+def test_a_catalogue_that_cannot_be_used_says_why(url: str, sentence: str, tmp_path: Path) -> None:
+    """A wrong url or an unusable place is one sentence with a remedy, not a traceback of the driver's."""
+    (tmp_path / "text").write_text("this is no database, it is a text of a certain length\n" * 50)
+    with pytest.raises(CatalogueUnavailableError, match=sentence) as caught:
+        open_catalogue(url.format(folder=str(tmp_path).lstrip("/")))
+    assert ";" in str(caught.value)
+
+
+def test_a_password_never_stands_in_a_message() -> None:
+    """Whatever goes wrong, the url's password is not shown."""
+    with pytest.raises(CatalogueUnavailableError) as caught:
+        open_catalogue("postgresql+psycopg://me:s3cret@127.0.0.1:1/x")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_importing_the_catalogue_is_cheap(tmp_path: Path) -> None:
+    """Neither importing nor opening an up-to-date catalogue loads pandas, Pillow, alembic, pydantic or Prefect."""
+    url = f"sqlite:///{tmp_path}/c.sqlite"
+    open_catalogue(url).close()
+    script = (
+        "import sys, catalogs.shotlist\nfrom catalogs.store import open_catalogue\n"
+        f"open_catalogue({url!r}).close()\n"
+        "print(*sorted({'pandas', 'numpy', 'PIL', 'alembic', 'pydantic', 'prefect', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
