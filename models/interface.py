@@ -1,0 +1,166 @@
+"""What an engine is: two protocols and the values that cross them.
+
+Knows: arrays, plain numbers and prompts. Does not know: shots, catalogues, files of a take, Prefect.
+
+Every frame here is a numpy array of shape (height, width, 3), dtype uint16, full range 0..65535,
+RGB in display-referred BT.709/sRGB primaries, C-contiguous. Frames stream: an engine yields them one by one and
+holds no more than it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint16]
+"""(height, width, 3) uint16, full range, RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorSpec:
+    """What the planner must know of an image-to-video model: its rules, in its own units."""
+
+    name: str
+    """Name of the card that the rules come from, such as `wan2.1-i2v-14b-720p`."""
+    engine: str
+    """Which engine renders it: `animatic`, `wan` ..."""
+    version: str
+    """Engine version and weights hash: part of every content key."""
+    native_rate: Fraction
+    """Frames per second that the model makes."""
+    frame_step: int
+    """Windows have frame_step * n + frame_offset frames, n >= 0 (Wan: 4n+1)."""
+    frame_offset: int
+    longest_window: int
+    """Most frames of one window; itself a legal length (Wan2.1: 81)."""
+    overlap: int
+    """Frames that neighbouring windows share unless the caller says otherwise."""
+    context: int
+    """Most frames of the previous window that the model can be conditioned on; 0 if none."""
+    sizes: tuple[tuple[int, int], ...]
+    """Preset sizes (width, height), landscape or portrait, best first."""
+    size_multiple: int
+    """Width and height must be multiples of this."""
+    smallest: int
+    """Least width or height in pixels."""
+    largest: int
+    """Greatest width or height in pixels."""
+    needs_plate: bool = True
+    """False for a text-to-video model."""
+    needs_prompt: bool = True
+    """False where words change nothing."""
+    steps: int = 0
+    """Default denoising steps; 0 where the word means nothing."""
+    guidance: float = 0.0
+    """Default guidance scale; 0 where the word means nothing."""
+    negative_prompt: str = ""
+    """Default negative prompt."""
+    seconds_per_megapixel: float = 0.5
+    """Prior for estimates: seconds per megapixel of generated frame on a reference machine."""
+
+    def legal(self, frames: int) -> bool:
+        """Whether one window may have this many frames."""
+        return (
+            self.frame_offset <= frames <= self.longest_window and (frames - self.frame_offset) % self.frame_step == 0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InterpolatorSpec:
+    """Which interpolator retimes a shot, as recorded in plan, content key and manifest."""
+
+    engine: str
+    """`rife-ncnn`, `flow` ..."""
+    model: str
+    """Name of its weights (`rife-v4.6`), empty if it has none."""
+    sha256: str
+    """Digest of its weights, empty if it has none."""
+    version: str
+    """Version of the code: part of the content key."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRequest:
+    """One window, in an engine's words."""
+
+    plate: Path | None
+    """The still; None for text-to-video."""
+    width: int
+    """Pixels of every frame made."""
+    height: int
+    first_frame: int
+    """Index of the window's first frame in the shot, in native frames from 0."""
+    frames: int
+    """Frames to make, context included."""
+    shot_frames: int
+    """Native frames of the whole shot: eases a camera move over the shot, not over the window."""
+    native_rate: Fraction
+    seed: int
+    """Seed of this window's noise."""
+    shot_seed: int
+    """Seed of what must not change from window to window (a camera path)."""
+    prompt: str = ""
+    negative_prompt: str = ""
+    camera: str = ""
+    steps: int = 0
+    guidance: float = 0.0
+    end_plate: Path | None = None
+    """The still that the window must arrive at; only ever set on the last window."""
+
+
+class ImageToVideo(Protocol):
+    """Makes the frames of one window."""
+
+    @property
+    def name(self) -> str:
+        """Name of the engine, as in GeneratorSpec.engine."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same request would give other pixels."""
+        ...
+
+    def generate(self, request: ClipRequest, context: Sequence[Frame]) -> Iterator[Frame]:
+        """Yield exactly `request.frames` frames in order.
+
+        `context` holds the tail of the previous window, oldest first: frames `first_frame` to
+        `first_frame + len(context)` of the shot. The first `len(context)` frames yielded continue it
+        and equal it bit for bit where the engine can pin them. Raises EngineError for a request it cannot
+        fulfil, before the first frame is yielded.
+        """
+        ...
+
+
+class FrameInterpolator(Protocol):
+    """Makes the frames between two frames."""
+
+    @property
+    def spec(self) -> InterpolatorSpec:
+        """What it is, for plan and manifest."""
+        ...
+
+    def between(self, first: Frame, second: Frame, phases: Sequence[Fraction]) -> Iterator[Frame]:
+        """Yield one frame per phase; phases lie strictly between 0 and 1, ascending.
+
+        Work that depends on the pair alone is done once per call. Raises EngineError if the engine died.
+        """
+        ...
+
+
+class EngineError(Exception):
+    """An engine cannot do what it was asked; the message says what, why and the remedy.
+
+    EngineError
+    `-- EngineUnavailable   this machine lacks something (library, weights, device)
+    """
+
+
+class EngineUnavailable(EngineError):  # noqa: N818 - reads as the state it names
+    """This machine cannot run the engine; the message says what is missing and where to get it."""
