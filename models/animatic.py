@@ -78,7 +78,11 @@ class Animatic:
         if request.plate is None:
             raise EngineError("the animatic engine moves a camera over a still: give the shot a plate")
         crop = _Crop.of(read_plate(request.plate), request.width, request.height)
-        return self._frames(request, tuple(context), crop)
+        frames = self._frames(request, tuple(context), crop)
+        if request.end_plate is None:
+            return frames
+        end = _Crop.of(read_plate(request.end_plate), request.width, request.height)
+        return _arriving(frames, request, pinned=len(context), end=_whole(end))
 
     def _frames(self, request: ClipRequest, context: tuple[Frame, ...], crop: _Crop) -> Iterator[Frame]:
         for frame in context:
@@ -86,7 +90,7 @@ class Animatic:
         if len(context) == request.frames:
             return
         if known_move(request.camera) == "still":
-            whole = _rounded(crop.level(CameraPose(0.0, 0.0, 1.0, 0.0), least_scale=1.0))
+            whole = _whole(crop)
             for _ in range(len(context), request.frames):
                 yield whole.copy()
             return
@@ -241,6 +245,28 @@ def _pose(request: ClipRequest, frame: int) -> CameraPose:
     )
 
 
+def _whole(crop: _Crop) -> Frame:
+    """The crop as it is, without a move."""
+    return _rounded(crop.level(CameraPose(0.0, 0.0, 1.0, 0.0), least_scale=1.0))
+
+
+def _arriving(frames: Iterator[Frame], request: ClipRequest, *, pinned: int, end: Frame) -> Iterator[Frame]:
+    """Dissolve the shot's last second into `end`, smoothstep in time; its very last frame is `end` bit for bit.
+
+    Pinned context frames are left alone, so the dissolve is shorter where fewer frames of the window are free.
+    """
+    last = request.shot_frames - 1
+    length = max(1, min(math.ceil(request.native_rate), last - request.first_frame - pinned + 1))
+    for at, frame in enumerate(frames, start=request.first_frame):
+        way = min(1.0, max(0.0, 1.0 - (last - at) / length))
+        weight = way * way * (3 - 2 * way)
+        if at < request.first_frame + pinned or weight == 0.0:
+            yield frame
+        else:
+            mixed = frame * (1.0 - weight) + end * weight
+            yield np.rint(mixed).astype(np.uint16)
+
+
 def _rounded(planes: Planes) -> Frame:
     """(height, width, 3) uint16 from planes; the only rounding between plate and frame."""
     np.clip(planes, 0, 65535, out=planes)
@@ -261,11 +287,6 @@ def _check(request: ClipRequest, context: Sequence[Frame]) -> None:
         raise EngineError(
             f"{request.width}x{request.height} at {request.native_rate} frames per second is no picture; "
             "width, height and rate must be positive"
-        )
-    if request.end_plate is not None:
-        raise EngineError(
-            f"the animatic engine cannot arrive at another still ({request.end_plate}); "
-            "leave end_plate empty or choose a model that takes a last image"
         )
     if len(context) > request.frames:
         raise EngineError(

@@ -172,11 +172,25 @@ def test_the_plate_is_cropped_to_cover_the_frame(tmp_path: Path) -> None:
         assert (row[0], row[-1]) == pytest.approx(wanted, abs=0.01)
 
 
-def test_an_end_plate_is_refused(tmp_path: Path) -> None:
-    """The engine cannot arrive at another still, and says so before the first frame."""
+def test_a_shot_arrives_at_its_end_plate(tmp_path: Path) -> None:
+    """The last frame is the end plate bit for bit, the last second dissolves into it, what is before is untouched."""
+    start = paint(tmp_path / "a.png", 64, 64)
+    goal = paint(tmp_path / "b.png", 64, 64, lambda x, y: 0.2 + 0.5 * y + 0 * x)
+    request = {"frames": 41, "shot_frames": 41, "camera": "pan left"}
+    plain, frames = made(start, 32, 32, **request), made(start, 32, 32, end_plate=goal, **request)
+    assert np.array_equal(frames[-1], made(goal, 32, 32, camera="still", frames=1)[0])
+    assert all(np.array_equal(one, other) for one, other in zip(plain[:25], frames[:25], strict=True))
+    nearness = [float(np.abs(frame.astype(int) - frames[-1]).mean()) for frame in frames[24:]]
+    assert nearness == sorted(nearness, reverse=True)
+    context = plain[:3]
+    joined = list(Animatic().generate(ask(start, 32, 32, end_plate=goal, frames=9, shot_frames=9), context))
+    assert all(np.array_equal(one, other) for one, other in zip(context, joined, strict=False))
+    assert np.array_equal(joined[-1], frames[-1])
+
+
+def test_an_unknown_move_is_refused(tmp_path: Path) -> None:
+    """The engine says so before the first frame."""
     plate = paint(tmp_path / "p.png", 64, 64)
-    with pytest.raises(EngineError, match="cannot arrive at another still"):
-        Animatic().generate(ask(plate, 32, 32, end_plate=plate), ())
     with pytest.raises(EngineError, match="knows no camera move 'whip'"):
         Animatic().generate(ask(plate, 32, 32, camera="whip"), ())
 
