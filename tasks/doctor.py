@@ -1,0 +1,158 @@
+"""Is this machine ready? Each check says what it found and, where it is not well, the remedy.
+
+Knows: what the built-in engine needs, and what makes the rest better. Changes nothing but a probe file in the home.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from ctypes.util import find_library
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal
+
+from packaging.version import Version
+
+from tasks import engines
+from tasks.errors import StepError
+from tasks.frames import output_of
+
+State = Literal["ok", "warning", "missing"]
+
+ENCODERS: Final = ("libx265", "prores_ks", "libvpx-vp9", "libx264", "png", "ffv1", "ffvhuff")
+"""What clips, masters and deliverables are written with."""
+
+FILTERS: Final = ("zscale", "split", "setparams")
+"""What the colour conversion and the shared decode are built from; zscale needs libzimg."""
+
+FREE_BYTES: Final = 10_000_000_000
+"""Free disk below which a night is likely to run dry: about ten minutes of 720p work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    status: State
+    """`missing` stops rendering if `vital`; `warning` costs quality or speed."""
+    detail: str
+    remedy: str = ""
+    vital: bool = False
+    """Whether the built-in engine cannot render without it."""
+
+
+def examine(*, home: Path, ffmpeg: str, weights: Path, database: Callable[[], str]) -> Sequence[Check]:
+    """All checks in order. `database` opens the catalogue and says what it found, raising if it cannot."""
+    return [
+        _python(),
+        _ffmpeg(ffmpeg),
+        _home(home),
+        _disk(home),
+        _database(database),
+        _prefect(),
+        _gpu(),
+        _vulkan(),
+        *(_engine(state) for state in engines.states(weights)),
+    ]
+
+
+def ready(checks: Sequence[Check]) -> bool:
+    """Whether the built-in engine could render here."""
+    return not any(check.vital and check.status == "missing" for check in checks)
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return Check("python", "ok", found, vital=True)
+    return Check("python", "missing", found, "install Python 3.11, 3.12 or 3.13", vital=True)
+
+
+def _ffmpeg(ffmpeg: str) -> Check:
+    try:
+        banner = output_of([ffmpeg, "-version"]).splitlines()[0]
+        listed = output_of([ffmpeg, "-hide_banner", "-encoders"]) + output_of([ffmpeg, "-hide_banner", "-filters"])
+    except (StepError, IndexError) as error:
+        remedy = "unset DAILIES_FFMPEG to use the one that comes with Dailies, or name one that runs"
+        return Check("ffmpeg", "missing", str(error), remedy, vital=True)
+    names = {line.split()[1] for line in listed.splitlines() if len(line.split()) > 1}
+    lacking = [name for name in (*ENCODERS, *FILTERS) if name not in names]
+    shown = " ".join(banner.split()[:3])
+    if lacking:
+        remedy = "unset DAILIES_FFMPEG: the ffmpeg that comes with Dailies has them"
+        return Check("ffmpeg", "missing", f"{shown} lacks {', '.join(lacking)}", remedy, vital=True)
+    return Check("ffmpeg", "ok", f"{shown} with {', '.join(ENCODERS)}", vital=True)
+
+
+def _home(home: Path) -> Check:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        remedy = "make it writable, or point DAILIES_HOME at a folder that is"
+        return Check("home", "missing", f"{home}: {error.strerror or error}", remedy, vital=True)
+    return Check("home", "ok", str(home), vital=True)
+
+
+def _disk(home: Path) -> Check:
+    folder = next(path for path in (home, *home.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 1e9:.1f} GB free"
+    if free < FREE_BYTES:
+        return Check("disk", "warning", detail, "free some, or move DAILIES_HOME; `dailies plan` says what shots need")
+    return Check("disk", "ok", detail)
+
+
+def _database(database: Callable[[], str]) -> Check:
+    try:
+        return Check("database", "ok", database(), vital=True)
+    except Exception as error:  # whatever a driver raises, the answer is the same
+        remedy = "correct DAILIES_DATABASE_URL, or unset it to use SQLite in the home"
+        return Check("database", "missing", str(error), remedy, vital=True)
+
+
+def _prefect() -> Check:
+    try:
+        prefect, fastapi = version("prefect"), version("fastapi")
+    except PackageNotFoundError as error:
+        return Check("prefect", "missing", str(error), "install from requirements/core.lock", vital=True)
+    if not Version("0.139") <= Version(fastapi) < Version("0.151"):
+        remedy = "install from requirements/core.lock: Prefect's server does not import with this fastapi"
+        return Check("prefect", "missing", f"prefect {prefect} with fastapi {fastapi}", remedy, vital=True)
+    server = os.environ.get("PREFECT_API_URL", "")
+    return Check("prefect", "ok", f"{prefect}, {server or 'its own server for each run'}", vital=True)
+
+
+def _gpu() -> Check:
+    tool = shutil.which("nvidia-smi")
+    remedy = "none is needed for the animatic; image-to-video models need an NVIDIA GPU and its driver"
+    if tool is None:
+        return Check("gpu", "warning", "no NVIDIA driver found", remedy)
+    try:
+        found = output_of([tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]).strip()
+    except StepError as error:
+        return Check("gpu", "warning", str(error), remedy)
+    return Check("gpu", "ok", found.replace("\n", "; ")) if found else Check("gpu", "warning", "none", remedy)
+
+
+def _vulkan() -> Check:
+    library = find_library("vulkan")
+    if library:
+        return Check("vulkan", "ok", library)
+    return Check(
+        "vulkan",
+        "warning",
+        "libvulkan.so.1 is not installed, so RIFE cannot load",
+        "install the Vulkan loader (Debian and Ubuntu: apt install libvulkan1); until then optical flow retimes",
+    )
+
+
+def _engine(state: engines.EngineState) -> Check:
+    return Check(state.name, "ok" if state.ready else "warning", state.detail, state.remedy)

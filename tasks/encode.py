@@ -1,0 +1,105 @@
+"""Make every deliverable of a shot from its master, in one ffmpeg process.
+
+Knows: masters, planned files, an attempt's folder. Does not know: whether the results are right (tasks.inspect), or
+where they will be published. Memory: what the encoders look ahead, about 40 frames each, whatever the length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalogs.footage import Master
+from tasks import ffmpeg as builders
+from tasks import frames
+from tasks.errors import FfmpegError, MediaError
+from tasks.keep import fsync_tree
+from tasks.progress import Progress, announce
+
+if TYPE_CHECKING:
+    from tasks.plan import PlannedDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeReport:
+    """What was made, and how."""
+
+    argv: tuple[str, ...]
+    """The command line, with paths reduced to names: the same on every machine."""
+    files: Mapping[str, Path]
+    """Planned file name -> absolute path, in the order planned; for png the folder."""
+    stills: tuple[tuple[int, Path], ...]
+    """(frame counted from 0, absolute path of a small PNG), rising."""
+
+
+def encode_master(
+    master: Master,
+    planned: Sequence[PlannedDelivery],
+    folder: Path,
+    *,
+    ffmpeg: str,
+    width: int,
+    height: int,
+    slate: str,
+    stills: Sequence[int] = (),
+) -> EncodeReport:
+    """Encode `master` into `folder`, which exists and belongs to this attempt; everything made is flushed to disk.
+
+    `width` and `height` are the delivery size in pixels. `stills` are frames counted from 0; small PNGs of them go to
+    `folder/stills`. Progress is announced in master frames. Nothing planned and no stills: nothing is made.
+    Raises FfmpegError, named with the slate, if ffmpeg fails or is killed; MediaError if the master is missing;
+    ValueError for sizes or stills that cannot be.
+    """
+    chosen = tuple(sorted(set(stills)))
+    if chosen and not 0 <= chosen[0] <= chosen[-1] < master.frames:
+        raise ValueError(f"{slate}: stills {chosen} are not all among {master.frames} frames")
+    if not master.path.is_file():
+        raise MediaError(f"{slate}: the master {master.path.name} is missing; render the shot again")
+    if not planned and not chosen:
+        return EncodeReport((), {}, ())
+    files = {delivery.file: folder / delivery.file for delivery in planned}
+    for delivery in planned:
+        if delivery.kind == "png":
+            files[delivery.file].mkdir(exist_ok=True)
+    pictures = folder / "stills"
+    if chosen:
+        pictures.mkdir(exist_ok=True)
+    argv = builders.deliverables_argv(
+        ffmpeg,
+        master.path,
+        [(delivery.kind, delivery.option, files[delivery.file]) for delivery in planned],
+        rate=master.rate,
+        width=width,
+        height=height,
+        master_width=master.width,
+        master_height=master.height,
+        title=slate,
+        stills=builders.Stills(chosen, pictures) if chosen else None,
+    )
+
+    def on_frame(done: int) -> None:
+        announce(Progress(slate, "encode", min(done, master.frames), master.frames))
+
+    frames.run(argv, what=f"{slate}: encode", on_frame=on_frame)
+    taken = tuple((frame, pictures / f"{index}.png") for index, frame in enumerate(chosen))
+    for path in (*files.values(), *(picture for _, picture in taken)):
+        if not path.exists():
+            raise FfmpegError(f"{slate}: encode: ffmpeg ended well without writing {path.name}; render the shot again")
+        fsync_tree(path)
+    on_frame(master.frames)
+    return EncodeReport(_named(argv, ffmpeg, folder, master.path), files, taken)
+
+
+def _named(argv: Sequence[str], ffmpeg: str, folder: Path, master: Path) -> tuple[str, ...]:
+    """The command line without the places of this machine."""
+    places = {ffmpeg: "ffmpeg", str(master): master.name}
+    prefixes = (f"{folder}/", f"{str(folder).replace('%', '%%')}/")
+    named = []
+    for word in argv:
+        word = places.get(word, word)
+        for prefix in prefixes:
+            word = word.removeprefix(prefix)
+        named.append(word)
+    return tuple(named)

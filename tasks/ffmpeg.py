@@ -1,0 +1,257 @@
+"""ffmpeg command lines, built as ffmpeg-python graphs. Pure: nothing here runs anything.
+
+Knows: flags, and the reason for each. Does not know: shots, files on disk, processes.
+
+Colour: clips and masters are full-range R'G'B' with the plate's own values. Deliverables are BT.709, limited range, and
+say so in the stream and in the container; a PNG keeps the plate's values and is tagged sRGB, as the plate was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import ffmpeg as graph
+
+from catalogs.timebase import rate_text
+from tasks.frames import WORKING_PIX_FMT
+from tasks.presets import encoder_flags, preset
+
+_CLIP: Final[dict[str, Any]] = {
+    # lossless, and five times as fast as FFV1 (benchmarks/working_format.py): clips are scratch, swept in the end
+    "c:v": "ffvhuff",
+}
+
+_MASTER: Final[dict[str, Any]] = {
+    # lossless, in every ffmpeg, the archivists' choice
+    "c:v": "ffv1",
+    # version 3: slices, each with its own checksum
+    "level": 3,
+    # range coder: the only one for more than 8 bits
+    "coder": 1,
+    # every frame stands alone: any frame can be read without its neighbours
+    "g": 1,
+    # slices are what threads share; 4 keep two to four cores busy at 2 % more bytes
+    "slices": 4,
+    # a flipped bit on disk is found when it is read
+    "slicecrc": 1,
+}
+
+
+def _raw_input(width: int, height: int, rate: Fraction) -> Any:
+    """Planar 12-bit RGB frames on stdin."""
+    return graph.input(
+        "pipe:0",
+        format="rawvideo",
+        pix_fmt=WORKING_PIX_FMT,
+        video_size=(width, height),
+        # exact: a decimal rate would drift by a frame in a long shot
+        framerate=f"{rate.numerator}/{rate.denominator}",
+    )
+
+
+def _lossless(ffmpeg: str, path: Path, *, width: int, height: int, rate: Fraction, codec: dict[str, Any]) -> list[str]:
+    stream = graph.output(
+        _raw_input(width, height, rate),
+        str(path),
+        **codec,
+        pix_fmt=WORKING_PIX_FMT,
+        # full-range RGB, said aloud: a player or a filter must not guess
+        color_range="pc",
+        # no date and no library version inside: the same frames give the same bytes
+        fflags="+bitexact",
+        **{"flags:v": "+bitexact", "f": "matroska"},
+    )
+    argv: list[str] = graph.compile(stream, cmd=ffmpeg, overwrite_output=True)
+    return [argv[0], "-v", "error", *argv[1:]]
+
+
+def clip_argv(ffmpeg: str, path: Path, *, width: int, height: int, rate: Fraction) -> list[str]:
+    """Write raw working frames from stdin into a scratch clip."""
+    return _lossless(ffmpeg, path, width=width, height=height, rate=rate, codec=_CLIP)
+
+
+def master_argv(ffmpeg: str, path: Path, *, width: int, height: int, rate: Fraction) -> list[str]:
+    """Write raw working frames from stdin into an FFV1 master."""
+    return _lossless(ffmpeg, path, width=width, height=height, rate=rate, codec=_MASTER)
+
+
+SWS_FLAGS: Final = "lanczos+accurate_rnd"
+"""How swscale works where it does (RGB to RGB: exact on 16 bits): Lanczos taps, exact rounding."""
+
+STILL_SIDE: Final = 480
+"""Longest side of a contact sheet's still, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stills:
+    """Small pictures taken from the same decode, for people to look at."""
+
+    frames: tuple[int, ...]
+    """Which frames, counted from 0, rising."""
+    folder: Path
+    """Absolute path of an existing folder: the k-th still becomes `k.png`, from 0."""
+
+
+def cover_crop(width: int, height: int, *, into: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The centred (width, height, x, y) of a picture that fills `into` (width, height) when scaled.
+
+    The largest rectangle of that shape, to the nearest pixel; the whole picture if the shapes agree.
+    """
+    into_width, into_height = into
+    if width * into_height > height * into_width:
+        keep = max(1, round(Fraction(height * into_width, into_height)))
+        return keep, height, (width - keep) // 2, 0
+    keep = max(1, round(Fraction(width * into_height, into_width)))
+    return width, keep, 0, (height - keep) // 2
+
+
+def _sized(stream: Any, *, width: int, height: int, master_width: int, master_height: int) -> Any:
+    """The master's pictures at delivery size, still 12-bit RGB, so that every format is rounded once."""
+    if (width, height) == (master_width, master_height):
+        return stream
+    crop = cover_crop(master_width, master_height, into=(width, height))
+    if crop[:2] != (master_width, master_height):
+        # exact: this pixel, not the nearest one that suits a chroma grid that RGB does not have
+        stream = stream.filter("crop", *crop, exact=1)
+    # zimg and one slice: see _converted
+    resized = stream.filter("zscale", width, height, rangein="full", range="full", filter="lanczos", threads=1)
+    return resized.filter("format", WORKING_PIX_FMT)
+
+
+def _converted(stream: Any, pix_fmt: str) -> Any:
+    """Delivery colour in one pixel format. Tags are set in the graph: encoders drop those given to them alone."""
+    if pix_fmt.startswith("rgb"):
+        return (
+            stream.filter("scale", in_range="full", out_range="full", flags=SWS_FLAGS)
+            .filter("format", pix_fmt)
+            # the plate's values under the plate's tag; BT.709's would make viewers apply another curve
+            .filter("setparams", range="pc", color_primaries="bt709", color_trc="iec61966-2-1", colorspace="gbr")
+        )
+    return (
+        stream.filter(
+            # zimg: swscale's luma from planar RGB is 0.45/255 too high on average, zimg's 0.003, in the same time
+            "zscale",
+            # ranges and matrix said aloud: with the wrong matrix colours move by up to 39/255
+            rangein="full",
+            range="limited",
+            matrix="709",
+            # H.264, H.265, VP9 and ProRes all take chroma to lie on the left luma sample, half way between two lines
+            chromal="left",
+            filter="lanczos",
+            # 8 bits band without it; a fixed pattern, so that still parts stay still and runs agree
+            dither="ordered" if pix_fmt == "yuv420p" else "none",
+            # one slice: with one per core, chroma at the cuts, and so every encode, would depend on the machine
+            threads=1,
+        )
+        .filter("format", pix_fmt)
+        .filter("setparams", range="tv", color_primaries="bt709", color_trc="bt709", colorspace="bt709")
+    )
+
+
+def _still_size(width: int, height: int) -> tuple[int, int]:
+    longest = max(width, height)
+    if longest <= STILL_SIDE:
+        return width, height
+    return max(1, round(width * STILL_SIDE / longest)), max(1, round(height * STILL_SIDE / longest))
+
+
+def _stills(stream: Any, stills: Stills, *, width: int, height: int) -> Any:
+    still_width, still_height = _still_size(width, height)
+    chosen = (
+        # by number, so that a sheet says which frame it shows
+        stream.filter("select", "+".join(f"eq(n,{frame})" for frame in stills.frames))
+        .filter("scale", still_width, still_height, in_range="full", out_range="full", flags=SWS_FLAGS)
+        .filter("format", "rgb24")
+    )
+    return graph.output(
+        chosen, _pattern(stills.folder, "%d.png"), f="image2", start_number=0, fps_mode="passthrough", **{"c:v": "png"}
+    )
+
+
+def _pattern(folder: Path, name: str) -> str:
+    """Numbered files in a folder; a `%` in the folder's own name is not a number."""
+    return f"{str(folder).replace('%', '%%')}/{name}"
+
+
+def deliverables_argv(
+    ffmpeg: str,
+    master: Path,
+    outputs: Sequence[tuple[str, str, Path]],
+    *,
+    rate: Fraction,
+    width: int,
+    height: int,
+    master_width: int,
+    master_height: int,
+    title: str,
+    stills: Stills | None = None,
+) -> list[str]:
+    """Make all deliverables of a shot in one process: one decode, one resize, one conversion per pixel format.
+
+    `outputs` are (kind, option, path), for png the path of an existing folder. `width` and `height` are the delivery
+    size: another shape than the master's is filled by a centred crop, then scaled by Lanczos. `title` is the slate.
+
+    There are three conversions for the three usual formats (4:2:0 10-bit, 4:2:2 10-bit, 4:2:0 8-bit), because each
+    keeps chroma or depth that the others lack and a chain of them would round twice; VP9 and H.264 share theirs. All
+    share the lossless decode, which costs as much as an encode.
+
+    Raises ValueError if there is nothing to make, a kind is unknown or a size does not suit its chroma grid.
+    """
+    wanted = [(kind, option, path, preset(kind, option).pix_fmt) for kind, option, path in outputs]
+    formats = list(dict.fromkeys(pix_fmt for *_, pix_fmt in wanted))
+    if not wanted and stills is None:
+        raise ValueError(f"{title}: nothing to encode; ask for a delivery")
+    for pix_fmt in formats:
+        if (pix_fmt.startswith("yuv") and width % 2) or (pix_fmt.startswith("yuv420") and height % 2):
+            raise ValueError(f"{title}: {pix_fmt} needs even sizes, {width}x{height} is not; deliver an even size")
+
+    # -r before -i: frames are counted, not timed, because Matroska rounds the master's times to milliseconds
+    source = graph.input(str(master), r=rate_text(rate)).video
+    sized = _sized(source, width=width, height=height, master_width=master_width, master_height=master_height)
+    # square pixels, whatever rounding the crop needed; frame k at exactly k/rate
+    timed = sized.filter("setsar", "1").filter("settb", f"{rate.denominator}/{rate.numerator}").filter("setpts", "N")
+    branches = timed.split()
+    made: dict[str, Any] = {}
+    for index, pix_fmt in enumerate(formats):
+        made[pix_fmt] = _converted(branches[index], pix_fmt).split()
+
+    results = []
+    taken = dict.fromkeys(formats, 0)
+    for kind, option, path, pix_fmt in wanted:
+        stream = made[pix_fmt][taken[pix_fmt]]
+        taken[pix_fmt] += 1
+        results.append(
+            graph.output(
+                stream,
+                _pattern(path, f"{title}.%04d.png") if kind == "png" else str(path),
+                **encoder_flags(kind, option, rate=rate, width=width),
+                # every frame of the graph once: its times are exact already, nothing is doubled or dropped
+                fps_mode="passthrough",
+                # nothing of the master's own tags; the slate is the title
+                map_metadata=-1,
+                metadata=f"title={title}",
+                # no date, no version, no random number: same pixels, same bytes
+                fflags="+bitexact",
+                **{"flags:v": "+bitexact"},
+            )
+        )
+    if stills is not None:
+        results.append(_stills(branches[len(formats)], stills, width=width, height=height))
+    argv: list[str] = graph.compile(
+        graph.merge_outputs(*results) if len(results) > 1 else results[0], cmd=ffmpeg, overwrite_output=True
+    )
+    return [
+        argv[0],
+        # never waits for a key
+        "-nostdin",
+        "-v", "error",
+        # a damaged master is an error, not a shorter deliverable
+        "-xerror",
+        # the count of frames on stdout, for whoever runs it
+        "-nostats", "-progress", "pipe:1",
+        *argv[1:],
+    ]  # fmt: skip

@@ -1,0 +1,220 @@
+"""Quality control: hold a delivered file against what was expected. Findings, never opinions.
+
+Knows: what each kind of deliverable must be. Does not know: shots, plans, how it was made; any file that a person
+names can be inspected. Memory: the frames in flight in a decoder, whatever the length.
+
+Every finding here is a blocker: a file with one is not the file that was ordered.
+What cannot be found without the master: damage inside a VP9 frame, which has no checksum and decodes to something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from catalogs.footage import Deliverable, Finding, Severity
+from catalogs.timebase import FIRST_FRAME, rate_text
+from tasks.containers import Colr, video_entry
+from tasks.errors import MediaError
+from tasks.keep import bytes_of, sha256_of
+from tasks.measure import Seen, see_png, watch
+from tasks.presets import Preset, preset
+
+_CLOCKS: Final[Mapping[str, Fraction]] = {"webm": Fraction(1, 1000)}
+"""Seconds to which a container rounds the times of frames; the others keep them exactly."""
+
+_VIDEO_TAGS: Final = ("tv", "bt709", "bt709", "bt709")
+_PNG_TAGS: Final = ("pc", "bt709", "iec61966-2-1", "gbr")
+_NUMBERED: Final = re.compile(r"^(?P<name>.+)\.(?P<number>\d{4,})\.png$")
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a deliverable must be."""
+
+    kind: str
+    """h265, prores, webm, h264 or png."""
+    option: str
+    """The kind's variant, such as the ProRes profile."""
+    frames: int
+    """Exactly so many."""
+    rate: Fraction
+    """Frames per second, exact; WebM's clock is allowed its millisecond."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+
+
+def inspect_deliverable(path: Path, expected: Expectation) -> tuple[Deliverable, tuple[Finding, ...]]:
+    """Decode `path` to its last frame and compare it with `expected`.
+
+    For png `path` is the folder. An empty or unreadable file is described with zeros and has a `truncated` finding.
+    Raises MediaError if there is nothing at `path`, ValueError if the expected kind is unknown.
+    """
+    wanted = preset(expected.kind, expected.option)
+    if not path.exists():
+        raise MediaError(f"{path.name} does not exist; render the shot again")
+    if expected.kind == "png":
+        return _inspect_folder(path, expected, wanted)
+    if path.is_dir():
+        return _other_thing(path, expected, "it is a folder, not a file")
+    seen = watch(path, rate=expected.rate, clock=_CLOCKS.get(wanted.container, Fraction(0)))
+    with path.open("rb") as stream:
+        entry = video_entry(stream) if wanted.container in ("mp4", "mov") else None
+    report = _Report(path.name, expected)
+    report.whole(seen)
+    report.count(seen.frames)
+    if seen.frames:
+        _rate(report, seen, expected)
+        _pictures(report, seen, expected, wanted)
+        tag = entry.tag if entry else ""
+        report.equal("codec", f"{seen.codec} {tag}".strip(), f"{wanted.codec} {wanted.tag}".strip())
+        report.equal("codec", seen.profile, wanted.profile)
+        report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(_VIDEO_TAGS))
+        if wanted.container in ("mp4", "mov"):
+            _colr(report, entry.colr if entry else None)
+    return _describe(path, expected, seen), tuple(report.findings)
+
+
+class _Report:
+    """Collects findings about one file."""
+
+    def __init__(self, subject: str, expected: Expectation) -> None:
+        self._subject = subject
+        self._expected = expected
+        self.findings: list[Finding] = []
+
+    def add(self, code: str, value: str, limit: str, *, frames: tuple[int, int] | None = None) -> None:
+        first, end = frames or (0, self._expected.frames)
+        self.findings.append(Finding(code, Severity.BLOCKER, first, end, value, limit, self._subject))
+
+    def equal(self, code: str, value: str, limit: str) -> None:
+        if value != limit:
+            self.add(code, value or "nothing", limit)
+
+    def whole(self, seen: Seen) -> None:
+        if seen.broken:
+            last = max(self._expected.frames, seen.frames)
+            self.add(
+                "truncated", seen.broken, "decodes to its end", frames=(seen.broken_at, max(last, seen.broken_at + 1))
+            )
+
+    def count(self, frames: int) -> None:
+        if frames != self._expected.frames:
+            span = sorted((frames, self._expected.frames))
+            self.add("count", str(frames), str(self._expected.frames), frames=(span[0], span[1]))
+
+
+def _rate(report: _Report, seen: Seen, expected: Expectation) -> None:
+    # the average of a single frame is a guess of the demuxer's; its time is checked below
+    if seen.frames > 1 and seen.rate != expected.rate:
+        report.add("rate", rate_text(seen.rate), rate_text(expected.rate))
+    elif seen.late is not None:
+        index, shown = seen.late
+        report.add(
+            "rate",
+            f"frame {index} at {float(shown):.6f} s",
+            f"{float(index / expected.rate):.6f} s",
+            frames=(index, index + 1),
+        )
+
+
+def _pictures(report: _Report, seen: Seen, expected: Expectation, wanted: Preset) -> None:
+    sizes = _each(f"{width}x{height}" for width, height in seen.sizes)
+    if not seen.square:
+        sizes += " with pixels that are not square"
+    report.equal("size", sizes, f"{expected.width}x{expected.height}")
+    report.equal("depth", _each(seen.pix_fmts), wanted.pix_fmt)
+
+
+def _colr(report: _Report, colr: Colr | None) -> None:
+    """The container's own colour box: BT.709 three times, and limited range where it can say so."""
+    limit = "colr 1 1 1 limited"
+    if colr is None:
+        report.add("tags", "no colr box", limit)
+    elif (colr.primaries, colr.transfer, colr.matrix) != (1, 1, 1) or colr.full_range:
+        told = "full" if colr.full_range else "limited"
+        report.add("tags", f"colr {colr.primaries} {colr.transfer} {colr.matrix} {told}", limit)
+
+
+def _inspect_folder(path: Path, expected: Expectation, wanted: Preset) -> tuple[Deliverable, tuple[Finding, ...]]:
+    if not path.is_dir():
+        return _other_thing(path, expected, "it is a file, not a folder of pictures")
+    report = _Report(path.name, expected)
+    seen = Seen(rate=expected.rate, codec=wanted.codec)
+    numbers: list[int] = []
+    names: set[str] = set()
+    strangers: list[str] = []
+    for file in sorted(path.iterdir()):
+        match = _NUMBERED.match(file.name)
+        if match is None:
+            strangers.append(file.name)
+            continue
+        numbers.append(int(match["number"]))
+        names.add(match["name"])
+        see_png(file, seen)
+    report.whole(seen)
+    due = range(FIRST_FRAME, FIRST_FRAME + expected.frames)
+    for first, end in _runs(sorted(set(due) - set(numbers))):
+        value = f"frame {first} is missing" if end == first + 1 else f"frames {first} to {end - 1} are missing"
+        limit = f"{due.start} to {due.stop - 1}"
+        report.add("count", value, limit, frames=(first - FIRST_FRAME, end - FIRST_FRAME))
+    surplus = sorted(set(numbers) - set(due))
+    if surplus:
+        report.add("count", f"{len(surplus)} more, from {surplus[0]}", f"{due.start} to {due.stop - 1}")
+    if strangers or len(names) > 1:
+        report.add("count", f"also {', '.join((strangers or sorted(names))[:3])}", "one numbered sequence")
+    if seen.frames:
+        _pictures(report, seen, expected, wanted)
+        report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(_PNG_TAGS))
+    return _describe(path, expected, seen), tuple(report.findings)
+
+
+def _other_thing(path: Path, expected: Expectation, why: str) -> tuple[Deliverable, tuple[Finding, ...]]:
+    """Nothing of what was expected can be measured on this."""
+    seen = Seen(broken=why)
+    report = _Report(path.name, expected)
+    report.whole(seen)
+    report.count(0)
+    return _describe(path, expected, seen), tuple(report.findings)
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Rising numbers as half-open runs."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number:
+            runs[-1] = (runs[-1][0], number + 1)
+        else:
+            runs.append((number, number + 1))
+    return runs
+
+
+def _each(values: Iterable[str]) -> str:
+    return ", then ".join(values)
+
+
+def _describe(path: Path, expected: Expectation, seen: Seen) -> Deliverable:
+    width, height = seen.sizes[0] if seen.sizes else (0, 0)
+    color_range, primaries, trc, matrix = seen.tags[0] if seen.tags else ("unknown",) * 4
+    return Deliverable(
+        kind=expected.kind,
+        path=path,
+        sha256=sha256_of(path),
+        bytes=bytes_of(path),
+        frames=seen.frames,
+        rate=seen.rate,
+        width=width,
+        height=height,
+        codec=seen.codec,
+        pix_fmt=seen.pix_fmts[0] if seen.pix_fmts else "",
+        color_range=color_range,
+        color_primaries=primaries,
+        color_trc=trc,
+        colorspace=matrix,
+    )

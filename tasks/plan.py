@@ -1,0 +1,293 @@
+"""Decide everything about a take before anything is made. Pure: values in, one value out.
+
+Knows: shots, the rules of a model, windows, content keys, file names.
+Does not know: files, engines, the catalogue, the clock. Memory: proportional to the number of windows.
+
+A content key is the sha256 of what determines a result, down to the keys of what it is made from. Two takes that would
+show the same pixels share keys, and therefore work; nothing that pixels do not depend on (notes, priority, version)
+is in a key, except that a deliverable's file name and title carry the version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from catalogs.shot import Delivery, Shot, slate
+from catalogs.timebase import native_frames_needed, rate_label, rate_text
+from models.interface import GeneratorSpec, InterpolatorSpec
+from tasks.errors import PlanError
+from tasks.windows import Span, span_windows
+
+VERSIONS: Final[Mapping[str, str]] = {"join": "1", "retime": "1", "encode": "1"}
+"""Raise one when its step would make other pixels from the same input: old results are then not recalled."""
+
+EXTENSIONS: Final[Mapping[str, str]] = {
+    "h265": ".mp4",
+    "prores": ".mov",
+    "webm": ".webm",
+    "h264": ".mp4",
+    "png": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One model call."""
+
+    index: int
+    """0 for the first."""
+    span: Span
+    """Its native frames and the segment it owns."""
+    context: int
+    """Frames of the previous window that it is conditioned on."""
+    seed: int
+    """Seed of its noise."""
+    key: str
+    """Content key of its clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDelivery:
+    """One file that will be delivered."""
+
+    kind: str
+    option: str
+    file: str
+    """Final name: a file, or for png a folder."""
+    key: str
+    """Content key."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakePlan:
+    """All that rendering a take will do. Later steps decide nothing."""
+
+    shot: Shot
+    version: int
+    """1 for v001."""
+    spec: GeneratorSpec
+    interpolator: InterpolatorSpec
+    windows: tuple[Window, ...]
+    overlap: int
+    """Native frames that neighbouring windows share."""
+    seed: int
+    """Seed of the shot."""
+    width: int
+    """Width generated and retimed, pixels."""
+    height: int
+    delivery_width: int
+    """Width delivered, pixels."""
+    delivery_height: int
+    native_frames: int
+    """Native frames of the joined clip."""
+    frames: int
+    """Delivery frames, handles included."""
+    join_key: str
+    master_key: str
+    deliveries: tuple[PlannedDelivery, ...]
+    key: str
+    """Content key of everything but names and versions: the name of the work folder."""
+
+    @property
+    def slate(self) -> str:
+        """`AGM_SQ010_SH0010_v003`."""
+        return slate(self.shot.show, self.shot.sequence, self.shot.code, self.version)
+
+    @property
+    def seams(self) -> tuple[int, ...]:
+        """Native frame at which each window after the first takes over."""
+        return tuple(window.span.segment.start for window in self.windows[1:])
+
+    @property
+    def step(self) -> Fraction:
+        """Native frames per delivery frame; interpolation happens where it is not a whole number."""
+        return self.spec.native_rate * self.shot.speed / self.shot.rate
+
+    def delivery_frame(self, native: int) -> int:
+        """First delivery frame that shows native frame `native` or a later time."""
+        return min(self.frames - 1, -(-native // self.step))
+
+
+def content_key(**facts: Any) -> str:
+    """sha256 over the canonical JSON of `facts`: sorted names, no spaces, rates as `N/D`."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Fraction):
+        return rate_text(value)
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def derived_seed(show: str, code: str) -> int:
+    """The seed of a shot that names none: from its name alone, so that it never moves. 0 to 2**31-1."""
+    digest = hashlib.sha256(f"{show}/{code}".casefold().encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def plan_take(
+    shot: Shot,
+    spec: GeneratorSpec,
+    *,
+    interpolator: InterpolatorSpec,
+    version: int = 1,
+    overlap: int | None = None,
+) -> TakePlan:
+    """The plan of a take. The same arguments always give the same plan.
+
+    `overlap` replaces the model's own, in native frames. Raises PlanError, naming the shot, the value, the limit and
+    the remedy, if the model cannot make the shot.
+    """
+    try:
+        return _plan(shot, spec, interpolator, version, spec.overlap if overlap is None else overlap)
+    except PlanError as error:
+        raise PlanError(f"{shot.name}: {error}") from None
+
+
+def _plan(shot: Shot, spec: GeneratorSpec, interpolator: InterpolatorSpec, version: int, overlap: int) -> TakePlan:
+    if spec.needs_plate and shot.plate is None:
+        raise PlanError(f"{spec.name} animates a still; give the shot a plate")
+    if spec.needs_prompt and not shot.prompt:
+        raise PlanError(f"{spec.name} needs a prompt; write one, or preview with DAILIES_ENGINE=animatic")
+    delivery_size = _delivery_size(shot, spec)
+    width, height = _generated_size(delivery_size, spec)
+    native_frames = native_frames_needed(
+        shot.total_frames, native=spec.native_rate, delivery=shot.rate, speed=shot.speed
+    )
+    spans = span_windows(native_frames, spec=spec, overlap=overlap)
+    seed = derived_seed(shot.show, shot.code) if shot.seed is None else shot.seed
+    windows = _windows(shot, spec, spans, overlap=overlap, seed=seed, size=(width, height), total=native_frames)
+    join_key = content_key(
+        step="join",
+        version=VERSIONS["join"],
+        windows=[window.key for window in windows],
+        overlap=overlap if len(windows) > 1 else 0,
+        frames=native_frames,
+    )
+    step = spec.native_rate * shot.speed / shot.rate
+    master_key = content_key(
+        step="retime",
+        version=VERSIONS["retime"],
+        clip=join_key,
+        native=spec.native_rate,
+        delivery=shot.rate,
+        speed=shot.speed,
+        frames=shot.total_frames,
+        # where every phase is 0 no frame is interpolated, and the interpolator changes nothing
+        interpolator=None if step.denominator == 1 else astuple(interpolator),
+    )
+    base = slate(shot.show, shot.sequence, shot.code, version)
+    deliveries = tuple(
+        _planned(delivery, base=base, rate=shot.rate, master_key=master_key, size=delivery_size)
+        for delivery in shot.deliveries
+    )
+    return TakePlan(
+        shot=shot,
+        version=version,
+        spec=spec,
+        interpolator=interpolator,
+        windows=windows,
+        overlap=overlap,
+        seed=seed,
+        width=width,
+        height=height,
+        delivery_width=delivery_size[0],
+        delivery_height=delivery_size[1],
+        native_frames=native_frames,
+        frames=shot.total_frames,
+        join_key=join_key,
+        master_key=master_key,
+        deliveries=deliveries,
+        key=content_key(
+            step="take",
+            master=master_key,
+            size=delivery_size,
+            deliveries=[f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
+            encode=VERSIONS["encode"],
+        ),
+    )
+
+
+def _windows(
+    shot: Shot,
+    spec: GeneratorSpec,
+    spans: tuple[Span, ...],
+    *,
+    overlap: int,
+    seed: int,
+    size: tuple[int, int],
+    total: int,
+) -> tuple[Window, ...]:
+    """Windows with the key of each resting on the key of the one before it: context changes pixels."""
+    windows: list[Window] = []
+    for index, span in enumerate(spans):
+        last = index == len(spans) - 1
+        context = min(spec.context, overlap) if index else 0
+        key = content_key(
+            step="generate",
+            engine=[spec.engine, spec.version],
+            plate=shot.plate.sha256 if shot.plate else None,
+            end_plate=shot.end_plate.sha256 if shot.end_plate and last else None,
+            prompt=shot.prompt if spec.needs_prompt else None,
+            negative_prompt=(shot.negative_prompt or spec.negative_prompt) if spec.needs_prompt else None,
+            camera=shot.camera,
+            steps=shot.steps if shot.steps is not None else spec.steps,
+            guidance=shot.guidance if shot.guidance is not None else spec.guidance,
+            size=size,
+            native=spec.native_rate,
+            frames=[span.range.start, span.range.end, total],
+            seeds=[seed, seed + index],
+            context=context,
+            before=windows[-1].key if windows and context else None,
+        )
+        windows.append(Window(index, span, context, seed + index, key))
+    return tuple(windows)
+
+
+def _planned(
+    delivery: Delivery, *, base: str, rate: Fraction, master_key: str, size: tuple[int, int]
+) -> PlannedDelivery:
+    file = f"{base}_{rate_label(rate)}_{delivery.kind}{EXTENSIONS[delivery.kind]}"
+    key = content_key(
+        step="encode",
+        version=VERSIONS["encode"],
+        master=master_key,
+        kind=delivery.kind,
+        option=delivery.option,
+        size=size,
+        file=file,
+    )
+    return PlannedDelivery(delivery.kind, delivery.option, file, key)
+
+
+def _nearest_preset(aspect: Fraction, spec: GeneratorSpec) -> tuple[int, int]:
+    """The model's preset whose shape is closest to `aspect` (width over height), the first of equals."""
+    return min(spec.sizes, key=lambda size: abs(_log_ratio(Fraction(*size), aspect)))
+
+
+def _log_ratio(a: Fraction, b: Fraction) -> Fraction:
+    """Distance of two shapes, the same for twice as wide and half as wide."""
+    return max(a / b, b / a)
+
+
+def _delivery_size(shot: Shot, spec: GeneratorSpec) -> tuple[int, int]:
+    """The size asked for, else the model's preset nearest to the plate's shape."""
+    if shot.width is not None and shot.height is not None:
+        if shot.width % 2 or shot.height % 2:
+            raise PlanError(f"a delivery of {shot.width}x{shot.height} is not even; 4:2:0 needs even sizes")
+        return shot.width, shot.height
+    aspect = Fraction(shot.plate.width, shot.plate.height) if shot.plate else Fraction(*spec.sizes[0])
+    return _nearest_preset(aspect, spec)
+
+
+def _generated_size(asked: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
+    """What the model makes: the delivery size where it can, else its preset of the nearest shape, to be scaled."""
+    if all(side % spec.size_multiple == 0 and spec.smallest <= side <= spec.largest for side in asked):
+        return asked
+    return _nearest_preset(Fraction(*asked), spec)

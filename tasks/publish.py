@@ -1,0 +1,204 @@
+"""Verified deliverables -> their final names, in one rename. A published folder never changes.
+
+Knows: the layout of a version's folder, the manifest. Does not know: how anything was made.
+
+Everything is laid out in a hidden folder beside the final one: links to the verified files, contact sheet, findings,
+and the manifest last. Renaming the folder publishes all of it at once; before that nothing has a final name, after it
+the version is whole. A process that dies in between leaves a hidden folder, which the next attempt sweeps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any, Final
+
+from catalogs.footage import Deliverable, Finding, Master
+from catalogs.shot import Shot
+from catalogs.timebase import FIRST_FRAME, rate_text, timecode
+from tasks.dryrun import plan_json
+from tasks.engines import notices
+from tasks.errors import StepError
+from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
+from tasks.keep import Kept, bytes_of, fsync_folder, fsync_tree, sha256_of, write_json
+from tasks.plan import TakePlan
+
+MANIFEST: Final = "manifest.json"
+FINDINGS: Final = "findings.json"
+
+
+def contact_name(plan: TakePlan) -> str:
+    """File name of the contact sheet."""
+    return f"{plan.slate}_contact.jpg"
+
+
+def shot_json(shot: Shot) -> dict[str, Any]:
+    """All columns of a shot as JSON values: rates and speed as `N/D`, dates as ISO."""
+    fields = asdict(shot)
+    fields["rate"] = rate_text(shot.rate)
+    fields["speed"] = rate_text(shot.speed)
+    fields["due"] = shot.due.isoformat() if shot.due else None
+    fields["deliveries"] = [str(delivery) for delivery in shot.deliveries]
+    fields["metadata"] = dict(shot.metadata)
+    return fields
+
+
+def deliverable_json(deliverable: Deliverable, path: str) -> dict[str, Any]:
+    """A deliverable as manifest and command line write it, under the path that fits the reader."""
+    fields = asdict(deliverable)
+    fields["path"] = path
+    fields["rate"] = rate_text(deliverable.rate)
+    return fields
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """A finding as `findings.json` and `inspect --json` write it."""
+    return asdict(finding)
+
+
+def manifest(
+    plan: TakePlan,
+    *,
+    master: Master,
+    retime: Mapping[str, Any],
+    ffmpeg: str,
+    encoder_argv: Sequence[str],
+    deliverables: Sequence[Deliverable],
+    findings: Sequence[Finding],
+    seconds: Mapping[str, float],
+    started: datetime,
+    finished: datetime,
+) -> dict[str, Any]:
+    """Enough to make the same pixels again. Paths are relative to the manifest's folder."""
+    planned = plan_json(plan)
+    return {
+        "slate": plan.slate,
+        "notices": list(notices(plan.spec.engine, plan.interpolator.engine)),
+        "shot": shot_json(plan.shot),
+        "take": {"version": plan.version, "key": plan.key, "seed": plan.seed},
+        "plan": planned,
+        "engine": {
+            "card": plan.spec.name,
+            "engine": plan.spec.engine,
+            "version": plan.spec.version,
+            "weights": [],
+            "device": "cpu",
+            "versions": {
+                "python": platform.python_version(),
+                "dailies": installed("dailies"),
+                "numpy": installed("numpy"),
+                "opencv": installed("opencv-python-headless"),
+                "ffmpeg": ffmpeg_version(ffmpeg),
+            },
+        },
+        "retime": {**planned["retiming"], "version": plan.interpolator.version, **retime},
+        "master": {
+            "sha256": master.sha256,
+            "bytes": master.bytes,
+            "frames": master.frames,
+            "rate": rate_text(master.rate),
+            "width": master.width,
+            "height": master.height,
+            "codec": "ffv1",
+            "pix_fmt": WORKING_PIX_FMT,
+            "first_frame": FIRST_FRAME,
+            "timecode": timecode(FIRST_FRAME, master.rate),
+        },
+        "deliverables": [deliverable_json(item, item.path.name) for item in deliverables],
+        "encoder_argv": list(encoder_argv),
+        "findings": [finding_json(finding) for finding in findings],
+        "seams": [{"native_frame": frame, "frame": plan.delivery_frame(frame)} for frame in plan.seams],
+        "contact_sheet": contact_name(plan),
+        "seconds": {step: round(value, 3) for step, value in seconds.items()},
+        "started": started.isoformat(),
+        "finished": finished.isoformat(),
+    }
+
+
+def read_published(plan: TakePlan, folder: Path) -> dict[str, Any] | None:
+    """The manifest in `folder` if it is this plan's and every file in it still has its hash; else None.
+
+    Raises StepError if the folder holds another take: a published version is never overwritten.
+    """
+    try:
+        document: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        key = document["take"]["key"]
+        files = document["deliverables"]
+    except FileNotFoundError:
+        if folder.exists():
+            raise StepError(f"{folder} exists without a manifest; Dailies did not make it, move it away") from None
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StepError(f"{folder / MANIFEST} cannot be read ({error}); move the folder away") from None
+    if key != plan.key:
+        raise StepError(f"{folder} holds another take ({key[:12]}, not {plan.key[:12]}); move it away")
+    for item in files:
+        path = folder / item["path"]
+        if not path.exists() or bytes_of(path) != item["bytes"] or sha256_of(path) != item["sha256"]:
+            raise StepError(f"{path} is not what was published; move {folder.name} away and render again")
+    return document
+
+
+def publish(
+    plan: TakePlan,
+    folder: Path,
+    *,
+    files: Sequence[Kept],
+    contact_sheet: Path,
+    findings: Sequence[Finding],
+    document: Mapping[str, Any],
+) -> Path:
+    """Give everything its final name and return the manifest's path. Raises StepError if the disk refuses.
+
+    `files` are verified and lie on the same file system where that is possible: they are linked, else copied.
+    """
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for stale in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        aside.mkdir()
+        for kept in files:
+            _link(kept.path, aside / kept.path.name)
+        shutil.copyfile(contact_sheet, aside / contact_name(plan))
+        write_json(aside / FINDINGS, {"findings": [finding_json(finding) for finding in findings]})
+        write_json(aside / MANIFEST, document)
+        fsync_tree(aside)
+        os.rename(aside, folder)
+        fsync_folder(folder.parent)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise StepError(
+            f"{plan.slate}: cannot publish to {folder.parent}: {error.strerror or error}; nothing was published, "
+            "mend the folder and render again"
+        ) from error
+    return folder / MANIFEST
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same bytes under a second name: a hard link where the file system has them, else a copy."""
+    if source.is_dir():
+        target.mkdir()
+        for file in sorted(source.iterdir()):
+            _link(file, target / file.name)
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def first_free_version(shot_folder: Path) -> int:
+    """1 + the highest version published below a shot's folder, 1 if there is none."""
+    versions = [
+        int(entry.name[1:]) for entry in shot_folder.glob("v[0-9]*") if entry.name[1:].isdigit() and entry.is_dir()
+    ]
+    return max(versions, default=0) + 1

@@ -1,0 +1,199 @@
+"""Contact sheets: a few frames of a shot on one picture, for people who have a minute. Deterministic.
+
+Knows: small stills and the words to put beside them. Does not know: videos, plans, findings.
+Memory: the sheet, about 6 megabytes.
+
+Text is never full white, so that nobody measures it as picture. The font is the one in Pillow, the same on every
+machine; it holds Latin letters only, and other scripts show as boxes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+from catalogs.timebase import FIRST_FRAME, rate_display, timecode
+from tasks.errors import MediaError
+
+_GROUND: Final = (22, 23, 26)
+_EDGE: Final = (32, 33, 37)
+_TEXT: Final = (222, 224, 228)
+_QUIET: Final = (142, 147, 156)
+_NOTICE: Final = (232, 176, 92)
+_NOTICE_GROUND: Final = (58, 46, 28)
+
+_MARGIN: Final = 40
+_GAP: Final = 20
+_LABEL: Final = 40  # pixels below a still
+_WIDTHS: Final = (480, 270)  # of a cell, for landscape and for portrait stills
+_COLUMNS: Final = (3, 5)  # at most, likewise
+_QUALITY: Final = 90
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def contact_sheet(
+    stills: Sequence[tuple[int, Path]],
+    target: Path,
+    *,
+    slate: str,
+    rate: Fraction,
+    caption: Sequence[str] = (),
+    badge: str = "",
+) -> None:
+    """Write a JPEG with the stills of one shot, each with its frame number from 1001 and its timecode.
+
+    `stills` are (frame counted from 0, picture), in order, all of one shape. `caption` are lines below the slate, the
+    first of them the loudest; long ones are wrapped. `badge` is a notice that must not be missed, such as
+    "animatic previsualisation, not the final model". Raises MediaError if there are no stills or one does not open.
+    """
+    pictures = [_opened(path) for _, path in stills]
+    if not pictures:
+        raise MediaError(f"{slate}: there are no stills for the contact sheet; render the shot again")
+    labels = [(str(FIRST_FRAME + frame), timecode(FIRST_FRAME + frame, rate)) for frame, _ in stills]
+    sheet = _grid(pictures, labels, title=slate, aside=f"{rate_display(rate)} fps", caption=caption, badge=badge)
+    _save(sheet, target)
+
+
+def batch_sheet(
+    shots: Sequence[tuple[str, str, Path]], target: Path, *, title: str, caption: Sequence[str] = ()
+) -> None:
+    """Write a JPEG with one still for each shot of a batch.
+
+    `shots` are (label, detail, picture); pictures of different shapes stand whole in cells of the landscape shape.
+    Raises MediaError if there are none or one does not open.
+    """
+    pictures = [_opened(path) for _, _, path in shots]
+    if not pictures:
+        raise MediaError(f"{title}: there are no stills for the sheet; render a shot first")
+    labels = [(label, detail) for label, detail, _ in shots]
+    sheet = _grid(pictures, labels, title=title, aside=f"{len(shots)} shots", caption=caption, badge="")
+    _save(sheet, target)
+
+
+def columns_for(count: int, *, most: int) -> int:
+    """How many columns hold `count` cells: as few rows as `most` allows, and rows as full as can be."""
+    rows = math.ceil(count / most)
+    return math.ceil(count / rows)
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise MediaError(f"still {path.name} does not open: {error}; render the shot again") from error
+
+
+def _save(sheet: Image.Image, target: Path) -> None:
+    # full chroma resolution: labels are small and coloured
+    sheet.save(target, "JPEG", quality=_QUALITY, subsampling=0)
+
+
+def _font(size: int) -> _Font:
+    return ImageFont.load_default(size)
+
+
+def _wrapped(text: str, font: _Font, *, width: float, most: int) -> list[str]:
+    """`text` in lines of at most `width` pixels, at most `most` of them, the last one cut with an ellipsis."""
+    lines: list[str] = []
+    words = text.split()
+    while words and len(lines) < most:
+        taken = 1
+        while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
+            taken += 1
+        lines.append(" ".join(words[:taken]))
+        words = words[taken:]
+    if words:
+        lines[-1] += " …"
+    return [_cut(line, font, width=width) for line in lines]
+
+
+def _cut(text: str, font: _Font, *, width: float) -> str:
+    """`text`, shortened with an ellipsis until it fits `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    # the length rises with every letter: halve the doubt
+    fits, fails = 0, len(text)
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        if font.getlength(f"{text[:middle].rstrip()}…") <= width:
+            fits = middle
+        else:
+            fails = middle
+    return f"{text[:fits].rstrip()}…"
+
+
+def _grid(
+    pictures: Sequence[Image.Image],
+    labels: Sequence[tuple[str, str]],
+    *,
+    title: str,
+    aside: str,
+    caption: Sequence[str],
+    badge: str,
+) -> Image.Image:
+    portrait = all(picture.height > picture.width for picture in pictures)
+    cell_width = _WIDTHS[portrait]
+    cell_height = max(
+        min(round(cell_width * picture.height / picture.width), cell_width * (2 if portrait else 1))
+        for picture in (pictures if portrait else [p for p in pictures if p.width >= p.height] or pictures)
+    )
+    columns = columns_for(len(pictures), most=_COLUMNS[portrait])
+    rows = math.ceil(len(pictures) / columns)
+    # a sheet of one or two stills still has room for its words
+    width = 2 * _MARGIN + max(columns * cell_width + (columns - 1) * _GAP, 2 * _WIDTHS[0] + _GAP)
+    inner = width - 2 * _MARGIN
+
+    big, medium, small = _font(34), _font(20), _font(16)
+    words = [
+        (line, medium if index == 0 else small, _TEXT if index == 0 else _QUIET)
+        for index, text in enumerate(caption)
+        for line in _wrapped(text, medium if index == 0 else small, width=inner, most=3)
+    ]
+    notice = _cut(badge, small, width=inner - 28) if badge else ""
+    head = 56 + (42 if notice else 0) + sum(28 if font is medium else 24 for _, font, _ in words)
+    top = _MARGIN + head + 20
+    height = top + rows * (cell_height + _LABEL) + (rows - 1) * _GAP + _MARGIN - 12
+
+    sheet = Image.new("RGB", (width, height), _GROUND)
+    draw = ImageDraw.Draw(sheet)
+    room = inner - small.getlength(aside) - _GAP
+    draw.text((_MARGIN, _MARGIN + 34), _cut(title, big, width=room), font=big, fill=_TEXT, anchor="ls")
+    draw.text((width - _MARGIN, _MARGIN + 34), aside, font=medium, fill=_QUIET, anchor="rs")
+    y = _MARGIN + 56
+    if notice:
+        right = _MARGIN + small.getlength(notice) + 28
+        draw.rounded_rectangle((_MARGIN, y, right, y + 30), radius=6, fill=_NOTICE_GROUND)
+        draw.text((_MARGIN + 14, y + 15), notice, font=small, fill=_NOTICE, anchor="lm")
+        y += 42
+    for line, font, fill in words:
+        step = 28 if font is medium else 24
+        draw.text((_MARGIN, y + step - 8), line, font=font, fill=fill, anchor="ls")
+        y += step
+    for index, (picture, (label, detail)) in enumerate(zip(pictures, labels, strict=True)):
+        row, column = divmod(index, columns)
+        corner = (_MARGIN + column * (cell_width + _GAP), top + row * (cell_height + _LABEL + _GAP))
+        _cell(sheet, picture, corner=corner, size=(cell_width, cell_height))
+        baseline = corner[1] + cell_height + 28
+        right = corner[0] + cell_width
+        draw.text((right, baseline), detail, font=small, fill=_QUIET, anchor="rs")
+        room = cell_width - small.getlength(detail) - 12
+        draw.text((corner[0], baseline), _cut(label, medium, width=room), font=medium, fill=_TEXT, anchor="ls")
+    return sheet
+
+
+def _cell(sheet: Image.Image, picture: Image.Image, *, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    """Put a picture whole into its cell, centred, on a slightly lighter ground."""
+    scale = min(size[0] / picture.width, size[1] / picture.height)
+    fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    if fitted != picture.size:
+        picture = picture.resize(fitted, Image.Resampling.LANCZOS)
+    x, y = corner
+    ImageDraw.Draw(sheet).rectangle((x, y, x + size[0] - 1, y + size[1] - 1), fill=_EDGE)
+    sheet.paste(picture, (x + (size[0] - fitted[0]) // 2, y + (size[1] - fitted[1]) // 2))

@@ -1,0 +1,290 @@
+"""The steps as Prefect tasks: recall what is finished, else make it in an attempt's folder and keep it.
+
+Knows: the order of recall, make, keep; the layout of a take's work folder. Does not know: how anything is made (the
+verb files), the catalogue, the order of the steps (flows). The verb files stay free of Prefect, so that they can be
+used and tested without a server.
+
+    work/{show}/{shot}/{key}/
+        plan.json               written before any engine starts
+        windows/000.mkv ...     one clip per window
+        joined.mkv              only if there are two windows or more
+        master.mkv
+        deliverables/...        encoded and inspected, not yet published
+        stills/                 frames for the contact sheet
+        attempts/               unfinished work; swept when the next attempt starts
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from catalogs.footage import Clip, Deliverable, Finding, Master
+from catalogs.timebase import FrameRange
+from models.interface import FrameInterpolator
+from tasks import engines
+from tasks.encode import encode_master
+from tasks.generate import generate_window
+from tasks.inspect import Expectation, inspect_deliverable
+from tasks.join import join_clips
+from tasks.keep import Kept, attempt, keep, recall
+from tasks.plan import PlannedDelivery, TakePlan, Window, content_key
+from tasks.progress import Progress, announce
+from tasks.publish import manifest, publish
+from tasks.retime import retime_clip
+from tasks.sheet import contact_sheet
+
+LOG: Final = logging.getLogger("dailies")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a take is made and where it goes."""
+
+    ffmpeg: str
+    """Path of the ffmpeg to run."""
+    work: Path
+    """Folder of the take's unfinished and resumable work."""
+    version: Path
+    """Folder that the take will be published as; its parent holds the shot's other versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """A finished step."""
+
+    value: T
+    made: bool
+    """False if it was found finished."""
+    seconds: float
+    """Wall seconds it took now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What the encode step leaves."""
+
+    files: tuple[Kept, ...]
+    """One per planned delivery, in that order."""
+    stills: tuple[tuple[int, Path], ...]
+    """(delivery frame, picture) for the contact sheet."""
+    argv: tuple[str, ...]
+    """ffmpeg's command line, paths reduced to names."""
+
+
+def _finish(slate: str, step: str, value: T, *, made: bool, started: float, counts: str) -> Done[T]:
+    """One log line per finished step, whether it was made or found."""
+    seconds = time.perf_counter() - started
+    LOG.info("%s %s: %s, %s", slate, step, counts, f"{seconds:.1f} s" if made else "already there")
+    return Done(value, made, seconds)
+
+
+def _once(place: Place, path: Path, *, key: str, make: Callable[[Path], Mapping[str, Any] | None]) -> tuple[Kept, bool]:
+    """Recall `path`, or let `make` write it in an attempt's folder and keep it. True if it was made now."""
+    if found := recall(path, key=key):
+        return found, False
+    with attempt(place.work) as own:
+        made = own / path.name
+        notes = make(made)
+        return keep(made, path, key=key, notes=notes), True
+
+
+@task(name="generate", task_run_name="{plan.slate} window {window.index}", cache_policy=NO_CACHE)
+def generate(plan: TakePlan, window: Window, *, before: Clip | None, place: Place) -> Done[Clip]:
+    """One window's clip. The engine is loaded only if the window is not there yet."""
+    started = time.perf_counter()
+
+    def make(target: Path) -> None:
+        engine = engines.generator(plan.spec.engine)
+        generate_window(plan, window, target, before=before, engine=engine, ffmpeg=place.ffmpeg)
+
+    kept, made = _once(place, place.work / "windows" / f"{window.index:03d}.mkv", key=window.key, make=make)
+    clip = Clip(kept.path, kept.sha256, kept.bytes, window.span.range, plan.spec.native_rate, plan.width, plan.height)
+    step = f"generate window {window.index + 1} of {len(plan.windows)}"
+    return _finish(plan.slate, step, clip, made=made, started=started, counts=f"{len(clip.range)} frames")
+
+
+@task(name="join", task_run_name="{plan.slate} join", cache_policy=NO_CACHE)
+def join(plan: TakePlan, clips: Sequence[Clip], *, place: Place) -> Done[Clip]:
+    """The shot's native frames as one clip. One window is that clip already: no work, no file."""
+    started = time.perf_counter()
+    if len(clips) == 1:
+        return Done(clips[0], False, 0.0)
+
+    def make(target: Path) -> None:
+        join_clips(plan, clips, target, ffmpeg=place.ffmpeg)
+
+    kept, made = _once(place, place.work / "joined.mkv", key=plan.join_key, make=make)
+    whole = FrameRange(0, plan.native_frames)
+    clip = Clip(kept.path, kept.sha256, kept.bytes, whole, plan.spec.native_rate, plan.width, plan.height)
+    return _finish(plan.slate, "join", clip, made=made, started=started, counts=f"{len(clips)} windows")
+
+
+@task(name="retime", task_run_name="{plan.slate} retime", cache_policy=NO_CACHE)
+def retime(
+    plan: TakePlan, clip: Clip, *, interpolator: FrameInterpolator, place: Place
+) -> Done[tuple[Master, Mapping[str, Any]]]:
+    """The lossless master at the delivery rate, and what retiming did."""
+    started = time.perf_counter()
+
+    def make(target: Path) -> Mapping[str, Any]:
+        report = retime_clip(
+            clip.path,
+            target,
+            ffmpeg=place.ffmpeg,
+            width=plan.width,
+            height=plan.height,
+            source_frames=plan.native_frames,
+            frames=plan.frames,
+            native=plan.spec.native_rate,
+            delivery=plan.shot.rate,
+            speed=plan.shot.speed,
+            interpolator=interpolator,
+            slate=plan.slate,
+        )
+        return {
+            "interpolated": report.interpolated,
+            "copied": report.copied,
+            "cuts": [list(cut) if isinstance(cut, tuple) else cut for cut in report.cuts],
+        }
+
+    kept, made = _once(place, place.work / "master.mkv", key=plan.master_key, make=make)
+    master = Master(kept.path, kept.sha256, kept.bytes, plan.frames, plan.shot.rate, plan.width, plan.height)
+    counts = f"{plan.native_frames} to {plan.frames} frames by {plan.interpolator.engine}"
+    return _finish(plan.slate, "retime", (master, kept.notes), made=made, started=started, counts=counts)
+
+
+def sheet_frames(plan: TakePlan) -> tuple[int, ...]:
+    """Delivery frames on the contact sheet: first, quarter points, last, and each seam."""
+    last = plan.frames - 1
+    seams = (plan.delivery_frame(native) for native in plan.seams)
+    return tuple(sorted({0, last // 4, last // 2, last * 3 // 4, last, *seams}))
+
+
+@task(name="encode", task_run_name="{plan.slate} encode", cache_policy=NO_CACHE)
+def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
+    """Every planned deliverable from one decode, and the stills of the contact sheet. Only what is missing is made."""
+    started = time.perf_counter()
+    folder = place.work / "deliverables"
+    frames = sheet_frames(plan)
+    stills_key = content_key(step="stills", master=plan.master_key, frames=frames)
+    found = {item.file: recall(folder / item.file, key=item.key) for item in plan.deliveries}
+    stills = recall(place.work / "stills", key=stills_key)
+    missing = [item for item in plan.deliveries if found[item.file] is None]
+    made = bool(missing) or stills is None
+    if made:
+        with attempt(place.work) as own:
+            report = encode_master(
+                master,
+                missing,
+                own,
+                ffmpeg=place.ffmpeg,
+                width=plan.delivery_width,
+                height=plan.delivery_height,
+                slate=plan.slate,
+                stills=() if stills else frames,
+            )
+            for item in missing:
+                notes = {"argv": list(report.argv)}
+                found[item.file] = keep(own / item.file, folder / item.file, key=item.key, notes=notes)
+            if stills is None:
+                names = {"files": [[frame, path.name] for frame, path in report.stills]}
+                stills = keep(own / "stills", place.work / "stills", key=stills_key, notes=names)
+    assert stills is not None
+    files = tuple(kept for item in plan.deliveries if (kept := found[item.file]))
+    encoded = Encoded(
+        files,
+        tuple((frame, stills.path / name) for frame, name in stills.notes["files"]),
+        tuple(files[-1].notes["argv"]),
+    )
+    return _finish(plan.slate, "encode", encoded, made=made, started=started, counts=f"{len(files)} deliverables")
+
+
+@task(name="inspect", task_run_name="{plan.slate} inspect", cache_policy=NO_CACHE)
+def inspect(plan: TakePlan, files: Sequence[Kept]) -> Done[tuple[tuple[Deliverable, ...], tuple[Finding, ...]]]:
+    """Decode every deliverable to its last frame and hold it against the plan. Nothing is kept: this is always done."""
+    started = time.perf_counter()
+    deliverables: list[Deliverable] = []
+    findings: list[Finding] = []
+    for number, (planned, kept) in enumerate(zip(plan.deliveries, files, strict=True), start=1):
+        deliverable, found = inspect_deliverable(kept.path, expectation(plan, planned))
+        deliverables.append(deliverable)
+        findings.extend(found)
+        announce(Progress(plan.slate, "inspect", number * plan.frames, len(files) * plan.frames))
+    counts = f"{len(files)} deliverables, {len(findings)} findings"
+    value = (tuple(deliverables), tuple(findings))
+    return _finish(plan.slate, "inspect", value, made=True, started=started, counts=counts)
+
+
+def expectation(plan: TakePlan, planned: PlannedDelivery) -> Expectation:
+    """What a deliverable must be, according to the plan."""
+    return Expectation(
+        kind=planned.kind,
+        option=planned.option,
+        frames=plan.frames,
+        rate=plan.shot.rate,
+        width=plan.delivery_width,
+        height=plan.delivery_height,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the earlier steps of a take found out, for its manifest."""
+
+    master: Master
+    retime: Mapping[str, Any]
+    encoded: Encoded
+    deliverables: tuple[Deliverable, ...]
+    findings: tuple[Finding, ...]
+    seconds: Mapping[str, float]
+    started: datetime
+
+
+@task(name="publish", task_run_name="{plan.slate} publish", cache_policy=NO_CACHE)
+def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datetime) -> Done[Path]:
+    """Contact sheet, findings, manifest, and one rename that publishes all of it. Returns the manifest's path."""
+    started = time.perf_counter()
+    with attempt(place.work) as own:
+        sheet = own / "contact.jpg"
+        notices = engines.notices(plan.spec.engine, plan.interpolator.engine)
+        contact_sheet(
+            evidence.encoded.stills,
+            sheet,
+            slate=plan.slate,
+            rate=plan.shot.rate,
+            caption=[plan.shot.prompt, *notices[1:]],
+            badge=notices[0] if notices else "",
+        )
+        document = manifest(
+            plan,
+            master=evidence.master,
+            retime=evidence.retime,
+            ffmpeg=place.ffmpeg,
+            encoder_argv=evidence.encoded.argv,
+            deliverables=evidence.deliverables,
+            findings=evidence.findings,
+            seconds=evidence.seconds,
+            started=evidence.started,
+            finished=now,
+        )
+        path = publish(
+            plan,
+            place.version,
+            files=evidence.encoded.files,
+            contact_sheet=sheet,
+            findings=evidence.findings,
+            document=document,
+        )
+    counts = f"{len(evidence.deliverables)} deliverables"
+    return _finish(plan.slate, "publish", path, made=True, started=started, counts=counts)

@@ -1,0 +1,117 @@
+"""Joining: the right frames, the right weights, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalogs.footage import Clip
+from catalogs.shot import Plate, Shot
+from models.interface import Frame, InterpolatorSpec
+from tasks.engines import spec_for
+from tasks.errors import MediaError
+from tasks.ffmpeg import clip_argv
+from tasks.frames import FrameWriter, from_working, read_frames, to_working
+from tasks.join import dissolve, join_clips, joined
+from tasks.plan import TakePlan, plan_take
+from tasks.windows import span_windows
+
+FLOW = InterpolatorSpec("flow", "", "", "1")
+
+
+def _frame(value: int) -> Frame:
+    return np.full((1, 1, 3), value, np.uint16)
+
+
+def _stream(start: int, count: int) -> Iterator[Frame]:
+    """Frames that show their own index in the shot."""
+    return (_frame(start + index) for index in range(count))
+
+
+@given(frames=st.integers(82, 2000), overlap=st.integers(0, 16))
+def test_windows_that_agree_join_to_the_shot(frames: int, overlap: int) -> None:
+    """Where windows show the same frames, the join is those frames, each once and in order."""
+    spans = span_windows(frames, spec=spec_for("wan2.1-i2v-14b-720p"), overlap=overlap)
+    lengths = [len(span.range) for span in spans]
+    whole = joined([_stream(span.range.start, len(span.range)) for span in spans], lengths, overlap=overlap)
+    assert [int(frame[0, 0, 0]) for frame in whole] == list(range(spans[-1].range.end))
+
+
+@given(earlier=st.integers(0, 65535), later=st.integers(0, 65535), step=st.integers(0, 17), of=st.integers(17, 17))
+def test_a_dissolve_is_exact(earlier: int, later: int, step: int, of: int) -> None:
+    """The blend is the weighted mean rounded half up, and equal frames stay as they are."""
+    weight = Fraction(step, of)
+    mixed = int(dissolve(_frame(earlier), _frame(later), weight)[0, 0, 0])
+    exact = earlier * (1 - weight) + later * weight
+    assert abs(mixed - exact) <= Fraction(1, 2)
+    assert int(dissolve(_frame(earlier), _frame(earlier), weight)[0, 0, 0]) == earlier
+
+
+def test_a_dissolve_rises_from_one_window_to_the_other() -> None:
+    """Between a black window and a white one the overlap rises by equal steps."""
+    black, white = (iter([_frame(value)] * 6) for value in (0, 65535))
+    values = [int(frame[0, 0, 0]) for frame in joined([black, white], [6, 6], overlap=4)]
+    assert values == [0, 0, 13107, 26214, 39321, 52428, 65535, 65535]
+
+
+def test_a_window_that_ends_early_is_named() -> None:
+    """A short window is an error with its number, not a short shot."""
+    with pytest.raises(MediaError, match="window 2 ended 1 frames early"):
+        list(joined([_stream(0, 5), _stream(3, 4)], [5, 5], overlap=2))
+
+
+def test_joining_streams() -> None:
+    """At no time are more than two source frames taken ahead of the frame that is handed out."""
+    taken = 0
+
+    def counted(start: int, count: int) -> Iterator[Frame]:
+        nonlocal taken
+        for frame in _stream(start, count):
+            taken += 1
+            yield frame
+
+    for given_out, _ in enumerate(joined([counted(0, 50), counted(44, 50)], [50, 50], overlap=6), start=1):
+        assert taken <= given_out + 6 + 2
+
+
+def _plan(plate: Path) -> TakePlan:
+    shot = Shot(
+        show="AGM",
+        code="SH0010",
+        frames=100,
+        rate=Fraction(16),
+        plate=Plate(str(plate), "0" * 64, 320, 180),
+        width=128,
+        height=72,
+    )
+    return plan_take(shot, spec_for("animatic"), interpolator=FLOW)
+
+
+def test_clips_on_disk_join_to_the_planned_frames(plate_path: Path, ffmpeg: str, tmp_path: Path) -> None:
+    """Two overlapping files become one of exactly the planned length; what overhangs is cut off."""
+    plan = _plan(plate_path)
+    assert len(plan.windows) == 2
+    clips = []
+    for window in plan.windows:
+        path = tmp_path / f"{window.index}.mkv"
+        span = window.span.range
+        with FrameWriter(
+            clip_argv(ffmpeg, path, width=128, height=72, rate=Fraction(16)), width=128, height=72, what="t"
+        ) as writer:
+            for index in range(span.start, span.end):
+                writer.write(np.full((72, 128, 3), index * 500, np.uint16))
+        clips.append(Clip(path, "", 0, span, Fraction(16), 128, 72))
+    join_clips(plan, clips, tmp_path / "joined.mkv", ffmpeg=ffmpeg)
+    back = list(read_frames(tmp_path / "joined.mkv", ffmpeg=ffmpeg, width=128, height=72))
+    assert len(back) == 100
+    for index, frame in enumerate(back):
+        assert np.array_equal(frame, from_working(to_working(np.full((72, 128, 3), index * 500, np.uint16))))
+    with pytest.raises(MediaError, match=r"early|ends after"):
+        join_clips(plan, [replace(clips[1], range=clips[0].range), clips[1]], tmp_path / "x.mkv", ffmpeg=ffmpeg)

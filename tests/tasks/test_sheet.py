@@ -1,0 +1,113 @@
+"""Contact sheets: readable, bounded, and the same every time."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageFont
+
+from tasks.errors import MediaError
+from tasks.sheet import _cut, _wrapped, batch_sheet, columns_for, contact_sheet
+
+
+def stills(folder: Path, count: int, *, size: tuple[int, int] = (480, 270)) -> list[tuple[int, Path]]:
+    made = []
+    for index in range(count):
+        path = folder / f"{index}.png"
+        Image.new("RGB", size, (200, 30 + 40 * index, 60)).save(path)
+        made.append((index * 10, path))
+    return made
+
+
+def sheet(folder: Path, given: list[tuple[int, Path]], name: str = "sheet.jpg", **words: object) -> Image.Image:
+    contact_sheet(given, folder / name, slate="AGM_SH0010_v001", rate=Fraction(24), **words)  # type: ignore[arg-type]
+    with Image.open(folder / name) as image:
+        return image.convert("RGB")
+
+
+def test_every_still_is_on_the_sheet(tmp_path: Path) -> None:
+    """Five landscape stills stand in two rows of three columns, each with its own colour."""
+    image = sheet(tmp_path, stills(tmp_path, 5))
+    assert image.width == 2 * 40 + 3 * 480 + 2 * 20
+    pixels = np.asarray(image).astype(int)
+    for index in range(5):
+        near = np.abs(pixels - (200, 30 + 40 * index, 60)).max(axis=-1) <= 4
+        assert near.sum() > 0.98 * 480 * 270
+
+
+def test_the_same_stills_give_the_same_bytes(tmp_path: Path) -> None:
+    """A sheet holds no date and nothing random."""
+    given = stills(tmp_path, 3)
+    sheet(tmp_path, given, "a.jpg", caption=["words"], badge="notice")
+    sheet(tmp_path, given, "b.jpg", caption=["words"], badge="notice")
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+
+
+def test_portrait_stills_stand_whole(tmp_path: Path) -> None:
+    """9:16 stills get narrow cells, five in a row, and are not cropped."""
+    image = sheet(tmp_path, stills(tmp_path, 5, size=(270, 480)))
+    assert image.width == 2 * 40 + 5 * 270 + 4 * 20
+    pixels = np.asarray(image).astype(int)
+    assert (np.abs(pixels - (200, 30, 60)).max(axis=-1) <= 4).sum() > 0.98 * 480 * 270
+
+
+def test_a_notice_and_a_caption_make_room_for_themselves(tmp_path: Path) -> None:
+    """A badge is drawn in its own colour; a caption of any length grows the sheet by three lines at most."""
+    given = stills(tmp_path, 2)
+    bare = sheet(tmp_path, given)
+    told = sheet(tmp_path, given, badge="animatic previsualisation, not the final model")
+    long = sheet(tmp_path, given, caption=["word " * 2000, "x" * 5000])
+    assert told.height > bare.height
+    assert bare.height < long.height <= bare.height + 3 * 28 + 3 * 24
+    amber = np.abs(np.asarray(told).astype(int) - (232, 176, 92)).max(axis=-1) < 40
+    assert amber.sum() > 100
+    # the text is not full white, even with what JPEG adds at its edges
+    assert np.asarray(bare).max() < 250
+
+
+def test_one_still_is_enough_and_none_is_not(tmp_path: Path) -> None:
+    """A single frame makes a sheet; no frame, or one that does not open, is an error with the slate or the file."""
+    assert sheet(tmp_path, stills(tmp_path, 1)).width > 480
+    with pytest.raises(MediaError, match="AGM_SH0010_v001"):
+        sheet(tmp_path, [])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(MediaError, match=r"broken\.png"):
+        sheet(tmp_path, [(0, broken)])
+
+
+def test_a_batch_holds_both_shapes(tmp_path: Path) -> None:
+    """Landscape and portrait stills share one grid, all whole."""
+    wide = stills(tmp_path, 2)
+    (tmp_path / "tall").mkdir()
+    tall = stills(tmp_path / "tall", 1, size=(270, 480))
+    target = tmp_path / "batch.jpg"
+    batch_sheet([("SH0010", "24 fps", path) for _, path in wide + tall], target, title="Night of the harbour")
+    with Image.open(target) as image:
+        assert image.size[0] == 2 * 40 + 3 * 480 + 2 * 20
+    with pytest.raises(MediaError, match="no stills"):
+        batch_sheet([], target, title="Nothing")
+
+
+@given(st.integers(1, 200), st.integers(1, 9))
+def test_rows_are_few_and_full(count: int, most: int) -> None:
+    """The grid holds every cell, never wider than allowed, and never with an empty row."""
+    columns = columns_for(count, most=most)
+    rows = -(-count // columns)
+    assert 1 <= columns <= most
+    assert rows == -(-count // most)
+    assert (rows - 1) * columns < count <= rows * columns
+
+
+@given(st.text(max_size=200), st.integers(20, 400))
+def test_words_stay_inside(text: str, width: int) -> None:
+    """No line is wider than its room, whatever was typed."""
+    font = ImageFont.load_default(16)
+    lines = _wrapped(text, font, width=width, most=3)
+    assert len(lines) <= 3
+    assert all(font.getlength(line) <= width for line in [*lines, _cut(" ".join(text.split()), font, width=width)])
