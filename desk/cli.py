@@ -1,0 +1,187 @@
+"""`dailies`: parse, build Settings, call, print, exit code. No decisions, and nothing heavy imported early.
+
+Exit codes: 0 all well; 1 some shot failed, the rest are done; 2 bad input, nothing changed; 3 this machine is not
+ready.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+app = typer.Typer(
+    name="dailies",
+    help="Shot lists in, finished deliverables out, overnight.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ALL_WELL, SOME_FAILED, BAD_INPUT, NOT_READY = 0, 1, 2, 3
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+Shots = Annotated[list[str] | None, typer.Argument(metavar="[SHOT]...", help="SHOW/CODE, or CODE where unique.")]
+Show = Annotated[str | None, typer.Option(help="Only this show.")]
+RequireRife = Annotated[bool, typer.Option("--require-rife", help="Refuse to retime with anything but RIFE.")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no step lines.")] = False,
+) -> None:
+    """Shot lists in, finished deliverables out, overnight."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("dailies").setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+@app.command()
+def submit(
+    file: Annotated[Path, typer.Argument(help="A shot list (CSV).")],
+    mode: Annotated[str, typer.Option(help="create, update or upsert: which shots the list may bring.")] = "create",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")] = False,
+    errors: Annotated[Path | None, typer.Option(help="Write the rejected rows here, with a column `error`.")] = None,
+    show: Annotated[str | None, typer.Option(help="Show of rows that name none; default the file's stem.")] = None,
+    submitted_by: Annotated[str, typer.Option(help="Who asks; kept with the submission.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Take a shot list into the catalogue: all of it or none of it."""
+    from desk import intake
+    from desk import show as view
+
+    settings = _settings()
+    result = intake.submit(
+        file, settings, mode=mode, dry_run=dry_run, errors=errors, show=show, submitted_by=submitted_by
+    )
+    view.submission(result, as_json=as_json, dry_run=dry_run)
+    raise typer.Exit(ALL_WELL if result.accepted else BAD_INPUT)
+
+
+@app.command()
+def shots(
+    status: Annotated[str | None, typer.Option(help="Only shots with this status.")] = None,
+    show: Show = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the catalogue's shots."""
+    from catalogs.footage import Status
+    from catalogs.store import open_catalogue
+    from desk import show as view
+
+    if status is not None and status not in tuple(Status):
+        _stop(f"no status {status!r}; use {', '.join(Status)}", BAD_INPUT)
+    with open_catalogue(_settings().database_url) as catalogue:
+        records = catalogue.shots(show=show, status=Status(status) if status else None)
+    view.shots(records, as_json=as_json)
+
+
+@app.command()
+def plan(shots: Shots = None, require_rife: RequireRife = False, as_json: AsJson = False) -> None:
+    """Say what rendering would do: windows, frames, engine, disk, time. Starts no engine."""
+    from desk import show as view
+    from flows import planning
+
+    document = planning.dry_run(_settings(), shots or [], require_rife=require_rife)
+    view.plans(document, as_json=as_json)
+    raise typer.Exit(BAD_INPUT if document["errors"] else ALL_WELL)
+
+
+@app.command()
+def render(shots: Shots = None, require_rife: RequireRife = False, as_json: AsJson = False) -> None:
+    """Render now, on this machine. Without SHOT: every shot that is ready, failed or was interrupted."""
+    from desk import show as view
+    from flows import planning
+    from flows.settings import prefect_environment
+
+    settings = _settings()
+    names = planning.names_to_render(settings, shots or [], require_rife=require_rife)
+    if not names:
+        view.nothing_to_render(as_json=as_json)
+        return
+    os.environ.update(prefect_environment(settings))
+    with view.progress(len(names)):
+        from flows.render import run_batch
+
+        document = run_batch(names, require_rife=require_rife)
+    view.rendered(document, as_json=as_json)
+    raise typer.Exit(SOME_FAILED if any(item["error"] for item in document["shots"]) else ALL_WELL)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Shots by status, what is running now, the last batch."""
+    from desk import show as view
+    from flows import planning
+
+    view.status(planning.standing(_settings()), as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Is this machine ready? Each check with its remedy."""
+    from desk import show as view
+    from flows import planning
+    from tasks.doctor import ready
+
+    checks = planning.checks(_settings())
+    view.checks(checks, as_json=as_json)
+    raise typer.Exit(ALL_WELL if ready(checks) else NOT_READY)
+
+
+def _settings() -> Settings:
+    from flows.settings import Settings
+
+    return Settings.read()
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    print(f"dailies: {message}", file=sys.stderr)  # noqa: T201 - this is where errors are said
+    raise SystemExit(code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """Which exit code an error stands for; None if it is a defect of ours."""
+    from catalogs.errors import CatalogueError, CatalogueUnavailableError
+    from models.interface import EngineError
+    from tasks.errors import MachineNotReadyError, StepError
+
+    if isinstance(error, CatalogueUnavailableError | MachineNotReadyError):
+        return NOT_READY
+    if isinstance(error, CatalogueError | StepError | EngineError):
+        return BAD_INPUT
+    return None
+
+
+def main() -> None:
+    """The console script: sentences instead of tracebacks."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except KeyboardInterrupt:
+        # steps run in threads that cannot be interrupted; whatever is unfinished is found again by the next render
+        print("\ndailies: interrupted; run it again to continue", file=sys.stderr)  # noqa: T201
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+    except BrokenPipeError:
+        os._exit(ALL_WELL)  # `dailies shots | head`
+    except Exception as error:
+        if debug:
+            raise
+        code = _exit_code(error)
+        if code is None:
+            _stop(f"unexpected {type(error).__name__}: {error}; run again with --debug and report it", SOME_FAILED)
+        _stop(str(error), code)
+
+
+if __name__ == "__main__":
+    main()

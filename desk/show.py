@@ -1,0 +1,273 @@
+"""What the command line prints: tables for people, one JSON document for scripts.
+
+Knows: Rich, stdout and stderr. Does not know: how any of it came about. Tables go to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from catalogs.timebase import parse_rate, rate_display, rate_text
+
+if TYPE_CHECKING:
+    from catalogs.problems import Problem
+    from catalogs.store import ShotRecord
+    from desk.intake import Outcome
+    from tasks.doctor import Check
+    from tasks.progress import Progress
+
+OUT = Console(highlight=False, soft_wrap=False)
+ERR = Console(stderr=True, highlight=False)
+
+STYLES: Mapping[str, str] = {
+    "ready": "cyan",
+    "rendering": "yellow",
+    "review": "green",
+    "approved": "bold green",
+    "retake": "magenta",
+    "omitted": "dim",
+    "failed": "red",
+    "quarantined": "bold red",
+    "ok": "green",
+    "warning": "yellow",
+    "missing": "red",
+}
+
+
+def document(value: Mapping[str, Any]) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _styled(word: str) -> Text:
+    return Text(word, style=STYLES.get(word, ""))
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header.removesuffix(">"), justify="right" if header.endswith(">") else "left")
+    return table
+
+
+def _print_table(table: Table) -> None:
+    """Tables are as wide as they need to be where nobody sees them: a pipe has no width."""
+    console = OUT if OUT.is_terminal else Console(highlight=False, width=240)
+    console.print(table)
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    fields = asdict(problem)
+    return {name: fields[name] for name in ("line", "column", "value", "code", "message", "remedy")}
+
+
+def submission(outcome: Outcome, *, as_json: bool, dry_run: bool) -> None:
+    """What a submission did: its problems, or what is new, changed and unchanged."""
+    result = outcome.result
+    if as_json:
+        document(
+            {
+                "accepted": len(result.new) + len(result.changed) + len(result.unchanged) if result else 0,
+                "changed": len(result.changed) if result else 0,
+                "unchanged": len(result.unchanged) if result else 0,
+                "shots": list(result.accepted) if result else [],
+                "errors": [_problem_json(problem) for problem in outcome.errors],
+                "warnings": [_problem_json(problem) for problem in outcome.warnings],
+            }
+        )
+        return
+    for problem in (*outcome.warnings, *outcome.errors):
+        print(problem, file=sys.stderr)  # noqa: T201 - one problem a line, for people and for grep
+    if result is None:
+        where = f"; the rejected rows are in {outcome.rejected}" if outcome.rejected else ""
+        ERR.print(f"Nothing was submitted: {len(outcome.errors)} problems{where}.", style="red", markup=False)
+        return
+    would = "would be " if dry_run else ""
+    OUT.print(
+        f"{len(result.new)} shots {would}new, {len(result.changed)} {would}changed, {len(result.unchanged)} unchanged."
+    )
+
+
+def shots(records: Sequence[ShotRecord], *, as_json: bool) -> None:
+    """The catalogue's shots."""
+    if as_json:
+        document({"shots": [_shot_json(record) for record in records]})
+        return
+    table = _table("shot", "sequence", "status", "take", "frames>", "fps>", "model", "camera", "deliveries", "error")
+    for record in records:
+        shot = record.shot
+        table.add_row(
+            shot.name,
+            shot.sequence,
+            _styled(record.status),
+            f"v{record.version:03d}" if record.version else "",
+            str(shot.frames),
+            rate_display(shot.rate),
+            shot.model,
+            shot.camera,
+            " ".join(map(str, shot.deliveries)),
+            Text(record.error),
+        )
+    _print_table(table)
+
+
+def _shot_json(record: ShotRecord) -> dict[str, Any]:
+    shot = record.shot
+    return {
+        "show": shot.show,
+        "sequence": shot.sequence,
+        "shot": shot.code,
+        "status": record.status.value,
+        "version": record.version,
+        "error": record.error,
+        "frames": shot.frames,
+        "rate": rate_text(shot.rate),
+        "handles": shot.handles,
+        "model": shot.model,
+        "camera": shot.camera,
+        "prompt": shot.prompt,
+        "speed": rate_text(shot.speed),
+        "deliveries": [str(delivery) for delivery in shot.deliveries],
+        "priority": shot.priority,
+        "due": shot.due.isoformat() if shot.due else None,
+        "notes": shot.notes,
+        "metadata": dict(shot.metadata),
+        "plate": shot.plate.path if shot.plate else None,
+        "manifest": str(record.take.manifest) if record.take and record.take.manifest else None,
+    }
+
+
+def plans(plan: Mapping[str, Any], *, as_json: bool) -> None:
+    """What rendering would do."""
+    if as_json:
+        document(plan)
+        return
+    table = _table("slate", "windows", "native>", "delivered>", "fps>", "size", "engine", "retiming", "GB>", "s>")
+    for entry in plan["shots"]:
+        table.add_row(
+            entry["slate"],
+            " + ".join(str(window["frames"]) for window in entry["windows"]),
+            str(entry["native_frames"]),
+            str(entry["frames"]),
+            rate_display(parse_rate(entry["rate"])),
+            f"{entry['delivery_width']}x{entry['delivery_height']}",
+            entry["engine"] if entry["engine"] == entry["model"] else f"{entry['engine']} ({entry['model']})",
+            entry["retiming"]["engine"],
+            f"{entry['bytes'] / 1e9:.2f}",
+            f"{entry['seconds']:.0f}",
+        )
+    _print_table(table)
+    total = sum(entry["seconds"] for entry in plan["shots"])
+    space = sum(entry["bytes"] for entry in plan["shots"])
+    OUT.print(f"{len(plan['shots'])} shots, about {total:.0f} s, at most {space / 1e9:.2f} GB of disk.")
+    for error in plan["errors"]:
+        ERR.print(error["error"], style="red", markup=False)
+
+
+def nothing_to_render(*, as_json: bool) -> None:
+    """No shot is waiting."""
+    if as_json:
+        document({"shots": [], "seconds": 0.0})
+    else:
+        OUT.print("Nothing to render: no shot is ready. `dailies shots` lists them all.")
+
+
+def rendered(batch: Mapping[str, Any], *, as_json: bool) -> None:
+    """What a batch did, and where to look."""
+    if as_json:
+        document(batch)
+        return
+    table = _table("slate", "status", "s>", "deliverables")
+    for entry in batch["shots"]:
+        table.add_row(
+            entry["slate"],
+            _styled(entry["status"]),
+            f"{sum(entry['seconds'].values()):.1f}",
+            str(Path(entry["manifest"]).parent) if entry["manifest"] else Text(entry["error"], style="red"),
+        )
+    _print_table(table)
+    failed = sum(1 for entry in batch["shots"] if entry["error"])
+    OUT.print(f"{len(batch['shots']) - failed} shots done, {failed} failed, {batch['seconds']:.1f} s.")
+
+
+def status(standing: Mapping[str, Any], *, as_json: bool) -> None:
+    """Where the shots stand."""
+    if as_json:
+        document(standing)
+        return
+    table = _table("status", "shots>")
+    for name, count in standing["shots"].items():
+        if count:
+            table.add_row(_styled(name), str(count))
+    _print_table(table)
+    for entry in standing["rendering"]:
+        OUT.print(f"{entry['shot']}: {'running' if entry['running'] else 'interrupted; `dailies render` continues it'}")
+    for entry in standing["failed"]:
+        OUT.print(Text(f"{entry['shot']} failed: {entry['error']}", style="red"))
+    if last := standing["last_batch"]:
+        OUT.print(
+            f"Last batch: {last['shots']} shots, {last['failed']} failed, {last['seconds']:.0f} s, {last['finished']}"
+        )
+
+
+def checks(found: Sequence[Check], *, as_json: bool) -> None:
+    """What the doctor found."""
+    if as_json:
+        names = ("name", "status", "detail", "remedy")
+        document({"checks": [{name: getattr(check, name) for name in names} for check in found]})
+        return
+    for check in found:
+        OUT.print(_styled(f"{check.status:8}").append_text(Text(f"{check.name:10} {check.detail}", style="default")))
+        if check.status != "ok" and check.remedy:
+            OUT.print(Text(f"{'':19}{check.remedy}", style="dim"))
+
+
+@contextmanager
+def progress(total: int) -> Iterator[None]:
+    """Progress bars on a terminal, one line per finished step elsewhere; both on stderr."""
+    if not ERR.is_terminal or logging.getLogger("dailies").level > logging.INFO:
+        yield
+        return
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    from tasks.progress import listening, percent
+
+    bars = Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TextColumn("{task.fields[step]}", style="dim", markup=False),
+        TimeElapsedColumn(),
+        console=ERR,
+    )
+    shown: dict[str, Any] = {}
+    lock = threading.Lock()
+    logging.getLogger("dailies").setLevel(logging.ERROR)
+
+    def listen(update: Progress) -> None:
+        with lock:
+            if update.slate not in shown:
+                shown[update.slate] = bars.add_task(update.slate, total=100.0, step=update.step)
+            bars.update(shown[update.slate], completed=percent(update), step=update.step)
+
+    with bars, listening(listen):
+        starting = bars.add_task(f"{total} shots", total=None, step="starting Prefect")
+
+        def started(_: Progress) -> None:
+            bars.update(starting, visible=False)
+
+        with listening(started):
+            yield

@@ -1,0 +1,116 @@
+"""What could be done, without doing it: dry runs, what waits, where things stand, what this machine lacks.
+
+Knows: the catalogue, plans, the home folder. Does not know: Prefect, which is not even imported here, so that
+these answers come at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from catalogs.footage import Status
+from catalogs.store import Catalogue, ShotRecord, open_catalogue
+from flows.settings import Settings
+from models.interface import EngineError
+from tasks import engines
+from tasks.doctor import Check, examine
+from tasks.dryrun import plan_json
+from tasks.errors import PlanError
+from tasks.keep import is_owned
+from tasks.plan import plan_take
+
+BATCHES: Final = "batches"
+"""Folder in the home that keeps the report of every batch."""
+
+
+def names_to_render(settings: Settings, shots: Sequence[str], *, require_rife: bool = False) -> list[str]:
+    """Full names of what `render` would take up. Raises before anything starts.
+
+    UnknownShotError or AmbiguousShotError for a name, PlanError for a shot that was omitted, MachineNotReadyError if
+    RIFE is required and missing.
+    """
+    engines.interpolator_spec(settings.weights, require_rife=require_rife)
+    with open_catalogue(settings.database_url) as catalogue:
+        records = _wanted(catalogue, shots)
+    for record in records:
+        if record.status is Status.OMITTED:
+            raise PlanError(f"{record.shot.name} was omitted; submit it again to bring it back")
+    return [record.shot.name for record in records]
+
+
+def dry_run(settings: Settings, shots: Sequence[str], *, require_rife: bool = False) -> dict[str, Any]:
+    """The document of `dailies plan --json`: the plan of each shot, and an error for each that has none."""
+    interpolator = engines.interpolator_spec(settings.weights, require_rife=require_rife)
+    plans: list[dict[str, Any]] = []
+    errors: list[dict[str, str]] = []
+    with open_catalogue(settings.database_url) as catalogue:
+        records = _wanted(catalogue, shots)
+    for record in records:
+        try:
+            spec = engines.spec_for(record.shot.model, engine=settings.engine)
+            plan = plan_take(record.shot, spec, interpolator=interpolator, version=_next_version(record))
+        except (PlanError, EngineError) as error:
+            errors.append({"shot": record.shot.name, "error": str(error)})
+            continue
+        plans.append(plan_json(plan))
+    return {"shots": plans, "errors": errors}
+
+
+def _next_version(record: ShotRecord) -> int:
+    """The version that rendering would work on: an unfinished take is continued."""
+    unfinished = record.take is not None and record.take.status in (Status.RENDERING, Status.FAILED)
+    return max(1, record.version if unfinished else record.version + 1)
+
+
+def _wanted(catalogue: Catalogue, shots: Sequence[str]) -> list[ShotRecord]:
+    if not shots:
+        return catalogue.renderable()
+    records = {record.shot.name: record for record in map(catalogue.find, shots)}
+    return list(records.values())  # a shot named twice is rendered once
+
+
+def standing(settings: Settings) -> dict[str, Any]:
+    """The document of `dailies status --json`."""
+    with open_catalogue(settings.database_url) as catalogue:
+        counts = catalogue.counts()
+        rendering = catalogue.shots(status=Status.RENDERING)
+        failed = catalogue.shots(status=Status.FAILED)
+    return {
+        "shots": {status.value: counts.get(status, 0) for status in Status},
+        "rendering": [
+            {"shot": record.shot.name, "running": is_owned(settings.work / record.shot.show / record.shot.code)}
+            for record in rendering
+        ],
+        "failed": [{"shot": record.shot.name, "error": record.error} for record in failed],
+        "last_batch": last_batch(settings.home / BATCHES),
+    }
+
+
+def last_batch(folder: Path) -> dict[str, Any] | None:
+    """What the newest batch did: when it finished, how many shots, how many failed, in how many seconds."""
+    reports = sorted(folder.glob("*.json"))
+    if not reports:
+        return None
+    document: Mapping[str, Any] = json.loads(reports[-1].read_text(encoding="utf-8"))
+    return {
+        "finished": document["finished"],
+        "shots": len(document["shots"]),
+        "failed": sum(1 for entry in document["shots"] if entry["error"]),
+        "seconds": document["seconds"],
+        "report": str(reports[-1]),
+    }
+
+
+def checks(settings: Settings) -> Sequence[Check]:
+    """What `dailies doctor` looks at."""
+
+    def database() -> str:
+        with open_catalogue(settings.database_url) as catalogue:
+            total = sum(catalogue.counts().values())
+        kind = settings.database_url.partition(":")[0].partition("+")[0]
+        return f"{kind}, {total} shots"
+
+    return examine(home=settings.home, ffmpeg=settings.ffmpeg, weights=settings.weights, database=database)
