@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 from rendering import House, decoded, pictures
@@ -259,3 +261,43 @@ def test_weights_that_crash_rife_are_found_out_beforehand(house: House, tmp_path
     assert json.loads(Path(report["manifest"]).read_text())["retime"]["engine"] == "flow"
     checks = {check["name"]: check for check in house.json("doctor", DAILIES_WEIGHTS=weights)["checks"]}
     assert checks["rife-ncnn"]["status"] == "warning"
+
+
+def test_colours_survive_the_whole_pipeline(house: House, tmp_path: Path, plate_path: Path) -> None:
+    """24 patches of a still plate, from list to file: every patch is within 2/255 in every deliverable."""
+    random = np.random.default_rng(3)
+    patches = random.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    picture = patches.repeat(48, axis=0).repeat(48, axis=1)
+    plate = plate_path.with_name(f"{tmp_path.name}-patches.png")
+    Image.fromarray(picture).save(plate)
+    house.submit(
+        {"shot": "SH0010", "plate": str(plate), "camera": "still", "resolution": "288x192", "frames": "5"}
+        | {"deliveries": "h265 prores webm h264 png"}
+    )
+    [report] = house.json("render")["shots"]
+    for item in report["deliverables"]:
+        shown = _rgb(Path(item["path"]))
+        means = shown.reshape(4, 48, 6, 48, 3)[:, 8:40, :, 8:40].mean(axis=(1, 3))
+        error = np.abs(means - patches).max()
+        print(f"{item['kind']}: {error:.2f}/255")
+        assert error <= 2.0, item["kind"]
+
+
+def _rgb(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The middle frame in 8-bit units, BT.709 limited range undone by the textbook; (height, width, 3)."""
+    if path.is_dir():
+        deep = cv2.imread(str(sorted(path.iterdir())[2]), cv2.IMREAD_UNCHANGED)
+        assert deep is not None
+        return np.asarray(deep[..., ::-1] / 257.0)
+    with av.open(str(path)) as container:
+        frame = list(container.decode(video=0))[2]
+    depth = 10 if "10" in frame.format.name else 8
+    planes = []
+    for plane in frame.planes:
+        raw = np.frombuffer(plane, np.uint16 if depth == 10 else np.uint8)
+        rows = raw.reshape(plane.height, -1)[:, : plane.width].astype(float) / 2 ** (depth - 8)
+        planes.append(cv2.resize(rows, (frame.width, frame.height), interpolation=cv2.INTER_NEAREST))
+    y, cb, cr = (planes[0] - 16) / 219, (planes[1] - 128) / 224, (planes[2] - 128) / 224
+    red, blue = y + 1.5748 * cr, y + 1.8556 * cb
+    green = (y - 0.2126 * red - 0.0722 * blue) / 0.7152
+    return np.stack([red, green, blue], axis=-1) * 255
