@@ -129,7 +129,7 @@ def read_decimal(text: str, *, low: int, high: int) -> Fraction:
 def read_fps(text: str) -> Fraction:
     """A delivery rate in frames per second, exact."""
     try:
-        return parse_rate(text if text.isascii() else "")
+        return parse_rate(_pointed(text) if text.isascii() else "")
     except ValueError as error:
         raise CellError("E313") from error
 
@@ -170,7 +170,9 @@ def read_deliveries(text: str) -> tuple[tuple[Delivery, ...], bool]:
         try:
             delivery = Delivery.parse(word)
         except ValueError as error:
-            raise CellError("E319", names=names) from error
+            kind = word.lower().partition(":")[0]
+            allowed = ", ".join(f"{kind}:{option}" for option in DELIVERY_OPTIONS.get(kind, ()))
+            raise CellError("E319", names=allowed or names) from error
         # Two options of one kind would have one file name.
         if found.setdefault(delivery.kind, delivery) != delivery:
             raise CellError("E319", names=f"one option of {delivery.kind}")
@@ -179,8 +181,14 @@ def read_deliveries(text: str) -> tuple[tuple[Delivery, ...], bool]:
     return tuple(found.values()), len(words) > len(found)
 
 
+def _pointed(text: str) -> str:
+    """A decimal comma, as spreadsheets of half the world write it, as a point."""
+    return text.replace(",", ".") if text.count(",") == 1 else text
+
+
 def read_speed(text: str) -> Fraction:
     """Playing speed, exact: `1/2` or `0.5` is half speed. From 1/16 to 1."""
+    text = _pointed(text)
     match = _SPEED.fullmatch(text)
     if match:
         value = Fraction(int(match[1]), int(match[2])) if int(match[2]) else Fraction(0)

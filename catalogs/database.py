@@ -39,7 +39,7 @@ def connect(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError) as error:
         raise CatalogueUnavailableError(
             "the database url cannot be read; write sqlite:////absolute/path/catalogue.sqlite "
             "or postgresql+psycopg://user:password@host/name in DAILIES_DATABASE_URL"
@@ -84,7 +84,7 @@ def spoken(engine: Engine) -> Iterator[None]:
 def _place(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return str(url.database)
-    return url.render_as_string(hide_password=True)
+    return url.set(query={}).render_as_string(hide_password=True)  # a query may hold a password too
 
 
 def _prepare_file(url: URL) -> None:

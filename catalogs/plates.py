@@ -83,6 +83,8 @@ def _open(path: Path, root: Path) -> Plate | Refused:
                 if refusal:
                     return refusal
                 image.load()
+                if image.mode == "F":
+                    return Refused("E405", {"detail": "floating-point pixels have no stated white"})
                 width, height = image.size
                 if image.getexif().get(_ORIENTATION) in _TURNED:
                     width, height = height, width

@@ -86,7 +86,7 @@ def read_shot_list(path: Path, rules: SubmissionRules) -> ReadResult:
         if shot is not None:
             shots.append(shot)
             lines[shot.name] = row.line
-    if not sheet.rows:
+    if not sheet.rows and not any(one.severity == "error" for one in found):
         found.append(problem("E107", file, line=sheet.header.line))
     found = _once_per_column(file, sheet.header.line, places, found)
     found.sort(key=lambda one: one.line)

@@ -7,7 +7,7 @@ holds nothing open. Safe to use from several threads and several processes. Memo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -157,18 +157,32 @@ class Catalogue:
         return {status: found.get(status.value, 0) for status in Status}
 
     def fail_shot(self, name: str, error: str) -> None:
-        """The shot failed before a take of it began; the error is kept on the shot."""
+        """The shot failed before a take of it began; the error is kept on the shot.
+
+        A shot in review or approved stays so: what was delivered is not undone by a later complaint.
+        """
         with self._writing() as session:
             row = shot_row(session, name, lock=True)
-            row.status, row.error, row.updated_at = Status.FAILED.value, error, datetime.now(UTC)
+            if row.status in {status.value for status in RENDERABLE}:
+                row.status, row.error, row.updated_at = Status.FAILED.value, error, datetime.now(UTC)
+
+    def settle_shot(self, take: Take) -> None:
+        """A take turned out to be what the shot asks for, and finished: the shot stands where the take does.
+
+        Raises CatalogueError if the catalogue has no such take.
+        """
+        with self._writing() as session:
+            row = take_row(session, take)
+            row.shot.status, row.shot.error, row.shot.updated_at = row.status, "", datetime.now(UTC)
 
     # -- takes ---------------------------------------------------------------------------------------
 
-    def begin_take(self, name: str, *, key: str, plan: Mapping[str, Any], at_least: int = 1) -> Take:
+    def begin_take(self, name: str, *, key: str, plan: Callable[[int], Mapping[str, Any]], at_least: int = 1) -> Take:
         """The take to work on: the newest if it is unfinished and has this key, else a new version.
 
         A new version is one above the newest and not below `at_least` (what stands on disk may be ahead
-        of the catalogue). Shot and take are then rendering, their errors cleared.
+        of the catalogue). `plan` is asked for the plan of that version. Shot and take are then rendering,
+        their errors cleared.
         """
         with self._writing() as session:
             shot = shot_row(session, name, lock=True)
@@ -190,7 +204,7 @@ class Catalogue:
                     finished_at=None,
                 )
                 session.add(take)
-            take.plan, take.revision = dict(plan), shot.revision
+            take.plan, take.revision = dict(plan(take.version)), shot.revision
             take.status, take.error = Status.RENDERING.value, ""
             shot.status, shot.error, shot.updated_at = Status.RENDERING.value, "", datetime.now(UTC)
             session.flush()

@@ -107,11 +107,6 @@ def rate_display(rate: Fraction) -> str:
     return f"{float(rate):.3f}".rstrip("0").rstrip(".")
 
 
-def seconds(frames: int, rate: Fraction) -> Fraction:
-    """How long `frames` frames last at `rate`, in seconds."""
-    return Fraction(frames) / rate
-
-
 def frames_for(duration: Fraction, rate: Fraction) -> int:
     """Whole frames that show `duration` seconds at `rate`: rounded half up, at least 1."""
     return max(1, math.floor(duration * rate + Fraction(1, 2)))

@@ -20,8 +20,8 @@ from PIL import Image, ImageOps
 
 from models.interface import EngineError, Frame
 
-DEEP_FORMATS: Final = (".png", ".tif", ".tiff")
-"""Files that may hold 16-bit colour, which Pillow would silently cut to 8 bits or refuse."""
+DEEP_FORMATS: Final = (b"\x89PNG", b"II*\x00", b"MM\x00*", b"P6")
+"""First bytes of files that may hold 16-bit colour, which Pillow would silently cut to 8 bits or refuse."""
 UPRIGHT: Final = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -42,7 +42,9 @@ def read_plate(path: Path) -> Frame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the shot list bounds plates already
-            pixels, orientation = _deep(path) if path.suffix.lower() in DEEP_FORMATS else (None, 1)
+            with path.open("rb") as stream:
+                deep = stream.read(4).startswith(DEEP_FORMATS)
+            pixels, orientation = _deep(path) if deep else (None, 1)
             if pixels is not None:
                 return np.ascontiguousarray(UPRIGHT.get(orientation, lambda same: same)(pixels))
             with Image.open(path) as image:

@@ -54,7 +54,7 @@ def finish(catalogue: Catalogue, take: Take) -> None:
 def rendered(catalogue: Catalogue, shot: Shot) -> Take:
     """A shot with one finished take."""
     catalogue.submit([shot], source="t")
-    take = catalogue.begin_take(shot.name, key="k1", plan={"windows": []})
+    take = catalogue.begin_take(shot.name, key="k1", plan=lambda version: {"windows": []})
     finish(catalogue, take)
     return take
 
@@ -150,7 +150,7 @@ def test_a_changed_shot_is_ready_again(catalogue: Catalogue, shot: Make) -> None
 def test_a_take_of_an_old_request_does_not_settle_the_new_one(catalogue: Catalogue, shot: Make) -> None:
     """If a shot changes while it renders, the finished take goes to review and the shot stays ready."""
     catalogue.submit([shot()], source="t")
-    take = catalogue.begin_take("SH0010", key="k", plan={})
+    take = catalogue.begin_take("SH0010", key="k", plan=lambda version: {})
     catalogue.submit([shot(prompt="other")], source="t", mode="upsert")
     finish(catalogue, take)
     assert [one.status for one in catalogue.takes("SH0010")] == [Status.REVIEW]
@@ -191,7 +191,7 @@ def test_find_says_what_it_did_not_find(catalogue: Catalogue, shot: Make) -> Non
 def test_a_take_goes_through_its_life(catalogue: Catalogue, shot: Make) -> None:
     """A begun take renders; a finished one is in review and comes back with all its parts."""
     catalogue.submit([shot(sequence="SQ1")], source="t")
-    take = catalogue.begin_take("SH0010", key="k1", plan={"a": [1, "2/3"]})
+    take = catalogue.begin_take("SH0010", key="k1", plan=lambda version: {"a": [1, "2/3"]})
     assert (take.version, take.status, take.sequence) == (1, Status.RENDERING, "SQ1")
     assert catalogue.find("SH0010").status is Status.RENDERING
     finish(catalogue, take)
@@ -219,12 +219,12 @@ def test_finishing_twice_is_finishing_once(catalogue: Catalogue, shot: Make) -> 
 def test_an_unfinished_take_of_the_same_plan_is_continued(catalogue: Catalogue, shot: Make, failed: bool) -> None:
     """After a crash or a failure the same plan goes on in the same version, its error forgotten."""
     catalogue.submit([shot()], source="t")
-    take = catalogue.begin_take("SH0010", key="k", plan={})
+    take = catalogue.begin_take("SH0010", key="k", plan=lambda version: {})
     if failed:
         catalogue.fail_take(take, error="disk full; free some", seconds={"generate": 2.0})
         record = catalogue.find("SH0010")
         assert (record.status, record.error, record.seconds) == (Status.FAILED, "disk full; free some", 2.0)
-    again = catalogue.begin_take("SH0010", key="k", plan={})
+    again = catalogue.begin_take("SH0010", key="k", plan=lambda version: {})
     assert (again.version, again.status, again.error) == (1, Status.RENDERING, "")
     assert catalogue.find("SH0010").error == ""
 
@@ -232,8 +232,8 @@ def test_an_unfinished_take_of_the_same_plan_is_continued(catalogue: Catalogue, 
 def test_another_plan_is_another_take(catalogue: Catalogue, shot: Make) -> None:
     """A new key makes a new version; the interrupted one before it is marked so and cannot settle the shot."""
     catalogue.submit([shot()], source="t")
-    old = catalogue.begin_take("SH0010", key="k1", plan={})
-    new = catalogue.begin_take("SH0010", key="k2", plan={})
+    old = catalogue.begin_take("SH0010", key="k1", plan=lambda version: {})
+    new = catalogue.begin_take("SH0010", key="k2", plan=lambda version: {})
     assert [(take.version, take.status) for take in catalogue.takes("SH0010")] == [
         (1, Status.FAILED),
         (2, Status.RENDERING),
@@ -247,7 +247,7 @@ def test_another_plan_is_another_take(catalogue: Catalogue, shot: Make) -> None:
 def test_a_finished_take_is_never_continued(catalogue: Catalogue, shot: Make) -> None:
     """Rendering a reviewed shot again, even with the same plan, is a new version; at_least may raise it."""
     rendered(catalogue, shot())
-    assert catalogue.begin_take("SH0010", key="k1", plan={}, at_least=7).version == 7
+    assert catalogue.begin_take("SH0010", key="k1", plan=lambda version: {}, at_least=7).version == 7
     assert catalogue.newest_take("SH0010") is not None
     assert [take.version for take in catalogue.takes("SH0010")] == [1, 7]
 
@@ -280,7 +280,7 @@ def test_two_threads_write_at_once(url: str, shot: Make) -> None:
         def work(catalogue: Catalogue, tag: str) -> None:
             try:
                 for number in range(10):
-                    catalogue.begin_take("SH0010", key=f"{tag}{number}", plan={})
+                    catalogue.begin_take("SH0010", key=f"{tag}{number}", plan=lambda version: {})
             except BaseException as error:
                 failures.append(error)
 
@@ -307,3 +307,17 @@ def test_two_threads_submit_the_same_list(url: str, shot: Make) -> None:
         for thread in threads:
             thread.join()
         assert sorted(len(result.new) for result in results) == [0, 20]
+
+
+def test_a_late_complaint_does_not_undo_a_delivery(catalogue: Catalogue, shot: Make) -> None:
+    """fail_shot leaves a shot in review as it is, and settle_shot puts one back where its finished take stands."""
+    asked = shot()
+    catalogue.submit([asked], source="a.csv")
+    take = catalogue.begin_take(asked.name, key="k", plan=lambda version: {"version": version})
+    catalogue.finish_take(take, manifest=Path("/m.json"), clips=(), deliverables=(), findings=(), seconds={})
+    catalogue.fail_shot(asked.name, "the plate is gone")
+    assert catalogue.find(asked.name).status is Status.REVIEW
+    catalogue.submit([replace(asked, prompt="other words")], source="b.csv", mode="upsert")
+    assert catalogue.find(asked.name).status is Status.READY
+    catalogue.settle_shot(take)
+    assert catalogue.find(asked.name).status is Status.REVIEW

@@ -18,7 +18,6 @@ from catalogs.timebase import (
     rate_display,
     rate_label,
     rate_text,
-    seconds,
     timecode,
 )
 
@@ -71,7 +70,7 @@ def test_native_frames_needed_is_the_smallest_that_reaches_the_end(
 @given(frames=st.integers(1, 100_000), rate=rates)
 def test_a_duration_of_whole_frames_is_that_many_frames(frames: int, rate: Fraction) -> None:
     """seconds and frames_for undo each other."""
-    assert frames_for(seconds(frames, rate), rate) == frames
+    assert frames_for(Fraction(frames) / rate, rate) == frames
 
 
 @given(rates)
