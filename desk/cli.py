@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from desk.weights_cli import app as weights_app
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -28,6 +31,8 @@ app = typer.Typer(
 
 ALL_WELL, SOME_FAILED, BAD_INPUT, NOT_READY = 0, 1, 2, 3
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+app.add_typer(weights_app, name="weights")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Shots = Annotated[list[str] | None, typer.Argument(metavar="[SHOT]...", help="SHOW/CODE, or CODE where unique.")]
@@ -101,20 +106,25 @@ def render(shots: Shots = None, require_rife: RequireRife = False, as_json: AsJs
     """Render now, on this machine. Without SHOT: every shot that is ready, failed or was interrupted."""
     from desk import show as view
     from flows import planning
-    from flows.settings import prefect_environment
+    from flows.prefect_server import prefect_server
 
     settings = _settings()
     names = planning.names_to_render(settings, shots or [], require_rife=require_rife)
     if not names:
         view.nothing_to_render(as_json=as_json)
         return
-    os.environ.update(prefect_environment(settings))
-    with view.progress(len(names)):
-        from flows.render import run_batch
+    try:
+        with view.progress(len(names)), prefect_server(settings):
+            from flows.render import run_batch
 
-        document = run_batch(names, require_rife=require_rife)
+            document = run_batch(names, require_rife=require_rife)
+    except KeyboardInterrupt:
+        # steps run in threads that cannot be interrupted; whatever is unfinished is found again by the next render,
+        # and every program that we started dies with us
+        view.interrupted()
+        os._exit(INTERRUPTED)
     view.rendered(document, as_json=as_json)
-    raise typer.Exit(SOME_FAILED if any(item["error"] for item in document["shots"]) else ALL_WELL)
+    raise typer.Exit(SOME_FAILED if any(shot["error"] for shot in document["shots"]) else ALL_WELL)
 
 
 @app.command()
@@ -145,6 +155,10 @@ def _settings() -> Settings:
 
 
 def _stop(message: str, code: int) -> NoReturn:
+    if "--json" in sys.argv:  # whoever parses stdout gets a document in every case
+        from desk.show import document
+
+        document({"error": message})
     print(f"dailies: {message}", file=sys.stderr)  # noqa: T201 - this is where errors are said
     raise SystemExit(code)
 
@@ -167,17 +181,12 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         app()
-    except KeyboardInterrupt:
-        # steps run in threads that cannot be interrupted; whatever is unfinished is found again by the next render
-        print("\ndailies: interrupted; run it again to continue", file=sys.stderr)  # noqa: T201
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)
     except BrokenPipeError:
         os._exit(ALL_WELL)  # `dailies shots | head`
     except Exception as error:
-        if debug:
-            raise
         code = _exit_code(error)
+        if debug:
+            traceback.print_exc()
         if code is None:
             _stop(f"unexpected {type(error).__name__}: {error}; run again with --debug and report it", SOME_FAILED)
         _stop(str(error), code)

@@ -5,20 +5,23 @@ Knows: which rules of which models a list is held against. Does not know: what i
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Final, cast, get_args
 
 from catalogs.errors import ShotListError
 from catalogs.problems import Problem
 from catalogs.request import ModelRules
-from catalogs.shotlist import SubmissionRules, read_shot_list, write_errors
+from catalogs.shotlist import ReadResult, SubmissionRules, read_shot_list, write_errors
 from catalogs.store import open_catalogue
 from catalogs.submission import Mode, SubmissionResult
 from flows.settings import Settings
 from models.cards import ANIMATIC
 from tasks import engines
 from tasks.errors import PlanError
+
+LOG: Final = logging.getLogger("dailies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,11 @@ def submit(
     """
     if mode not in get_args(Mode):
         raise PlanError(f"no mode {mode!r}; use {', '.join(get_args(Mode))}")
+    if errors is not None and errors.resolve() == file.resolve():
+        raise PlanError(f"{errors} is the list itself; write the rejected rows to another file")
     read = read_shot_list(file, rules(settings, show=show))
     if read.problems:
-        if errors is not None:
-            write_errors(errors, read)
-        return Outcome(None, read.problems, read.warnings, errors)
+        return Outcome(None, read.problems, read.warnings, _returned(errors, read))
     try:
         with open_catalogue(settings.database_url) as catalogue:
             result = catalogue.submit(
@@ -83,7 +86,17 @@ def submit(
             )
     except ShotListError as error:
         refused = replace(read, shots=(), problems=error.problems)
-        if errors is not None:
-            write_errors(errors, refused)
-        return Outcome(None, refused.problems, read.warnings, errors)
+        return Outcome(None, refused.problems, read.warnings, _returned(errors, refused))
     return Outcome(result, (), read.warnings)
+
+
+def _returned(target: Path | None, read: ReadResult) -> Path | None:
+    """Where the rejected rows were written; None if nowhere. The problems are told either way."""
+    if target is None:
+        return None
+    try:
+        write_errors(target, read)
+    except OSError as error:
+        LOG.error("the rejected rows could not be written to %s: %s", target, error.strerror or error)
+        return None
+    return target

@@ -47,8 +47,10 @@ STYLES: Mapping[str, str] = {
 
 
 def document(value: Mapping[str, Any]) -> None:
-    """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """One JSON document on stdout, in UTF-8 whatever the terminal's own encoding."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    sys.stdout.buffer.flush()
 
 
 def _styled(word: str) -> Text:
@@ -64,7 +66,7 @@ def _table(*headers: str) -> Table:
 
 def _print_table(table: Table) -> None:
     """Tables are as wide as they need to be where nobody sees them: a pipe has no width."""
-    console = OUT if OUT.is_terminal else Console(highlight=False, width=240)
+    console = OUT if OUT.is_terminal else Console(highlight=False, width=2000)
     console.print(table)
 
 
@@ -92,18 +94,24 @@ def submission(outcome: Outcome, *, as_json: bool, dry_run: bool) -> None:
         print(problem, file=sys.stderr)  # noqa: T201 - one problem a line, for people and for grep
     if result is None:
         where = f"; the rejected rows are in {outcome.rejected}" if outcome.rejected else ""
-        ERR.print(f"Nothing was submitted: {len(outcome.errors)} problems{where}.", style="red", markup=False)
+        ERR.print(
+            f"Nothing was submitted, good rows neither: {counted(len(outcome.errors), 'problem')}{where}.",
+            style="red",
+            markup=False,
+        )
         return
     would = "would be " if dry_run else ""
-    OUT.print(
-        f"{len(result.new)} shots {would}new, {len(result.changed)} {would}changed, {len(result.unchanged)} unchanged."
-    )
+    changed, unchanged = len(result.changed), len(result.unchanged)
+    OUT.print(f"{counted(len(result.new), 'shot')} {would}new, {changed} {would}changed, {unchanged} unchanged.")
 
 
 def shots(records: Sequence[ShotRecord], *, as_json: bool) -> None:
     """The catalogue's shots."""
     if as_json:
         document({"shots": [_shot_json(record) for record in records]})
+        return
+    if not records:
+        OUT.print("No shots. `dailies submit FILE` takes a list in.")
         return
     table = _table("shot", "sequence", "status", "take", "frames>", "fps>", "model", "camera", "deliveries", "error")
     for record in records:
@@ -149,6 +157,18 @@ def _shot_json(record: ShotRecord) -> dict[str, Any]:
     }
 
 
+def counted(number: int, word: str) -> str:
+    """`1 shot`, `2 shots`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _windows(frames: Sequence[int]) -> str:
+    """`57 + 57`; many are counted: `12 x 77..81`."""
+    if len(frames) <= 4:
+        return " + ".join(map(str, frames))
+    return f"{len(frames)} x {min(frames)}..{max(frames)}"
+
+
 def plans(plan: Mapping[str, Any], *, as_json: bool) -> None:
     """What rendering would do."""
     if as_json:
@@ -158,7 +178,7 @@ def plans(plan: Mapping[str, Any], *, as_json: bool) -> None:
     for entry in plan["shots"]:
         table.add_row(
             entry["slate"],
-            " + ".join(str(window["frames"]) for window in entry["windows"]),
+            _windows([window["frames"] for window in entry["windows"]]),
             str(entry["native_frames"]),
             str(entry["frames"]),
             rate_display(parse_rate(entry["rate"])),
@@ -171,7 +191,10 @@ def plans(plan: Mapping[str, Any], *, as_json: bool) -> None:
     _print_table(table)
     total = sum(entry["seconds"] for entry in plan["shots"])
     space = sum(entry["bytes"] for entry in plan["shots"])
-    OUT.print(f"{len(plan['shots'])} shots, about {total:.0f} s, at most {space / 1e9:.2f} GB of disk.")
+    OUT.print(f"{counted(len(plan['shots']), 'shot')}, about {total:.0f} s, at most {space / 1e9:.2f} GB of disk.")
+    if space > plan["free_bytes"]:
+        short = f"The disk has {plan['free_bytes'] / 1e9:.2f} GB free; shots that do not fit will not be started."
+        ERR.print(short, style="yellow")
     for error in plan["errors"]:
         ERR.print(error["error"], style="red", markup=False)
 
@@ -199,7 +222,12 @@ def rendered(batch: Mapping[str, Any], *, as_json: bool) -> None:
         )
     _print_table(table)
     failed = sum(1 for entry in batch["shots"] if entry["error"])
-    OUT.print(f"{len(batch['shots']) - failed} shots done, {failed} failed, {batch['seconds']:.1f} s.")
+    OUT.print(f"{counted(len(batch['shots']) - failed, 'shot')} done, {failed} failed, {batch['seconds']:.1f} s.")
+
+
+def interrupted() -> None:
+    """Ctrl-C: said at once."""
+    ERR.print("\nInterrupted. Run it again to continue: what is finished is kept.", style="yellow")
 
 
 def status(standing: Mapping[str, Any], *, as_json: bool) -> None:

@@ -7,7 +7,9 @@ these answers come at once.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +20,12 @@ from models.interface import EngineError
 from tasks import engines
 from tasks.doctor import Check, examine
 from tasks.dryrun import plan_json
-from tasks.errors import PlanError
-from tasks.keep import is_owned
+from tasks.errors import FfmpegError, MachineNotReadyError, PlanError, StepError
+from tasks.frames import ffmpeg_version
+from tasks.keep import free_bytes, is_owned, write_json
 from tasks.plan import plan_take
+
+LOG: Final = logging.getLogger("dailies")
 
 BATCHES: Final = "batches"
 """Folder in the home that keeps the report of every batch."""
@@ -30,19 +35,41 @@ def names_to_render(settings: Settings, shots: Sequence[str], *, require_rife: b
     """Full names of what `render` would take up. Raises before anything starts.
 
     UnknownShotError or AmbiguousShotError for a name, PlanError for a shot that was omitted, MachineNotReadyError if
-    RIFE is required and missing.
+    ffmpeg does not run, or RIFE is required and missing.
     """
+    _check_engine(settings)
+    try:
+        ffmpeg_version(settings.ffmpeg)
+    except FfmpegError as error:
+        raise MachineNotReadyError(f"{error}; `dailies doctor` says what is needed") from error
     engines.interpolator_spec(settings.weights, require_rife=require_rife)
     with open_catalogue(settings.database_url) as catalogue:
         records = _wanted(catalogue, shots)
+    if not shots:  # what another run is at is left to it
+        records = [record for record in records if not _running(settings, record)]
     for record in records:
         if record.status is Status.OMITTED:
             raise PlanError(f"{record.shot.name} was omitted; submit it again to bring it back")
     return [record.shot.name for record in records]
 
 
+def _check_engine(settings: Settings) -> None:
+    """Raise PlanError if DAILIES_ENGINE names no engine: said once, not for every shot."""
+    if settings.engine and settings.engine not in engines.model_names():
+        known = ", ".join(engines.model_names())
+        raise PlanError(f"DAILIES_ENGINE is {settings.engine!r}; unset it, or use animatic or another of: {known}")
+
+
+def _running(settings: Settings, record: ShotRecord) -> bool:
+    """Whether some run is rendering the shot now, rather than having been interrupted."""
+    if record.status is not Status.RENDERING:
+        return False
+    return is_owned(settings.work / record.shot.show / record.shot.code)
+
+
 def dry_run(settings: Settings, shots: Sequence[str], *, require_rife: bool = False) -> dict[str, Any]:
     """The document of `dailies plan --json`: the plan of each shot, and an error for each that has none."""
+    _check_engine(settings)
     interpolator = engines.interpolator_spec(settings.weights, require_rife=require_rife)
     plans: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
@@ -56,7 +83,7 @@ def dry_run(settings: Settings, shots: Sequence[str], *, require_rife: bool = Fa
             errors.append({"shot": record.shot.name, "error": str(error)})
             continue
         plans.append(plan_json(plan))
-    return {"shots": plans, "errors": errors}
+    return {"shots": plans, "errors": errors, "free_bytes": free_bytes(settings.home)}
 
 
 def _next_version(record: ShotRecord) -> int:
@@ -80,10 +107,7 @@ def standing(settings: Settings) -> dict[str, Any]:
         failed = catalogue.shots(status=Status.FAILED)
     return {
         "shots": {status.value: counts.get(status, 0) for status in Status},
-        "rendering": [
-            {"shot": record.shot.name, "running": is_owned(settings.work / record.shot.show / record.shot.code)}
-            for record in rendering
-        ],
+        "rendering": [{"shot": record.shot.name, "running": _running(settings, record)} for record in rendering],
         "failed": [{"shot": record.shot.name, "error": record.error} for record in failed],
         "last_batch": last_batch(settings.home / BATCHES),
     }
@@ -91,17 +115,29 @@ def standing(settings: Settings) -> dict[str, Any]:
 
 def last_batch(folder: Path) -> dict[str, Any] | None:
     """What the newest batch did: when it finished, how many shots, how many failed, in how many seconds."""
-    reports = sorted(folder.glob("*.json"))
-    if not reports:
-        return None
-    document: Mapping[str, Any] = json.loads(reports[-1].read_text(encoding="utf-8"))
-    return {
-        "finished": document["finished"],
-        "shots": len(document["shots"]),
-        "failed": sum(1 for entry in document["shots"] if entry["error"]),
-        "seconds": document["seconds"],
-        "report": str(reports[-1]),
-    }
+    for path in sorted(folder.glob("*.json"), reverse=True):
+        try:
+            document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return {
+                "finished": document["finished"],
+                "shots": len(document["shots"]),
+                "failed": sum(1 for entry in document["shots"] if entry["error"]),
+                "seconds": document["seconds"],
+                "report": str(path),
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            LOG.warning("%s is not a batch report; passed over", path)
+    return None
+
+
+def keep_report(folder: Path, document: Mapping[str, Any]) -> None:
+    """The batch's report, for `dailies status` and for whoever asks next week. A full disk costs the report only."""
+    now = datetime.now(UTC)
+    path = folder / f"{now:%Y%m%dT%H%M%S%f}Z.json"
+    try:
+        write_json(path, {**document, "finished": now.isoformat(timespec="seconds")})
+    except StepError as error:
+        LOG.warning("the report of this batch was not kept: %s", error)
 
 
 def checks(settings: Settings) -> Sequence[Check]:

@@ -9,13 +9,11 @@ that is killed at any moment is continued by running it again.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from contextvars import ContextVar, copy_context
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -27,17 +25,18 @@ from prefect.states import Completed, Failed
 from catalogs.footage import Status
 from catalogs.shot import Shot
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
-from flows.planning import BATCHES
+from flows.planning import BATCHES, keep_report
 from flows.reports import bare_report, report
 from flows.settings import Settings
 from flows.take import make_take
+from flows.turns import Turns, lines
 from flows.watching import result_artifact
 from models.interface import EngineError
 from tasks import engines, steps
 from tasks.dryrun import estimate, plan_json
 from tasks.errors import BusyError, MediaError, StepError
-from tasks.keep import check_disk, sha256_of, sole_owner, sweep_superseded, write_json
-from tasks.plan import plan_take
+from tasks.keep import bytes_below, check_disk, sha256_of, sole_owner, sweep_superseded, write_json
+from tasks.plan import TakePlan, plan_take
 from tasks.publish import MANIFEST, deliverable_json, first_free_version, read_published
 
 LOG: Final = logging.getLogger("dailies")
@@ -47,18 +46,7 @@ SHOTS_AT_ONCE: Final = 2
 
 FINISHED: Final = (Status.REVIEW, Status.APPROVED)
 
-_turns: ContextVar[dict[str, threading.Semaphore] | None] = ContextVar("turns", default=None)
-
-
-@contextmanager
-def _turn(kind: str) -> Iterator[None]:
-    """Wait for the engine's or the finishing side's turn; free where a shot is rendered alone."""
-    turns = _turns.get()
-    if turns is None:
-        yield
-        return
-    with turns[kind]:
-        yield
+_turns: ContextVar[Turns | None] = ContextVar("turns", default=None)
 
 
 def _batch_name() -> str:
@@ -71,29 +59,29 @@ def _batch_name() -> str:
 def render_batch(shots: Sequence[str] = (), require_rife: bool = False) -> Any:
     """Render the named shots, or every shot that is waiting, and report on each.
 
-    While one shot is retimed and encoded, the next one's windows are already being generated; never more than that.
-    The state's result is the document that `dailies render --json` prints.
+    While one shot is retimed and encoded, the next one's windows are already being generated; never more than that. The
+    state's result is the document that `dailies render --json` prints.
     """
     started = time.perf_counter()
     settings = Settings.read()
     engines.interpolator_spec(settings.weights, require_rife=require_rife)  # fails before anything starts
     with open_catalogue(settings.database_url) as catalogue:
         names = list(shots) or [record.shot.name for record in catalogue.renderable()]
-    turns = {"generate": threading.Semaphore(1), "finish": threading.Semaphore(1)}
-    token = _turns.set(turns)
+    stages = lines(("generate", "finish"))
+    pool = ThreadPoolExecutor(SHOTS_AT_ONCE, thread_name_prefix="shot")
     try:
-        with ThreadPoolExecutor(SHOTS_AT_ONCE, thread_name_prefix="shot") as pool:
-            runs: list[Future[Any]] = [
-                # a context of its own for each thread: Prefect keeps the parent flow there
-                pool.submit(copy_context().run, _run_one, name, require_rife)
-                for name in names
-            ]
-            reports = [run.result() for run in runs]
+        runs: list[Future[dict[str, Any]]] = [
+            # a context of its own for each thread: Prefect keeps the parent flow there
+            pool.submit(copy_context().run, _run_one, name, Turns(stages, number), require_rife)
+            for number, name in enumerate(names)
+        ]
+        reports = [run.result() for run in runs]
     finally:
-        _turns.reset(token)
+        # interrupted: what is queued never starts, and nobody waits for what runs
+        pool.shutdown(wait=False, cancel_futures=True)
     document = {"shots": reports, "seconds": round(time.perf_counter() - started, 3)}
-    _keep_report(settings.home / BATCHES, document)
-    failed = [report for report in reports if report["error"]]
+    keep_report(settings.home / BATCHES, document)
+    failed = [entry for entry in reports if entry["error"]]
     if failed:
         first = f"{failed[0]['show']}/{failed[0]['shot']}: {failed[0]['error']}"
         return Failed(message=f"{len(failed)} of {len(reports)} shots failed; first {first}", data=document)
@@ -109,20 +97,19 @@ def run_batch(shots: Sequence[str] = (), *, require_rife: bool = False) -> dict[
     raise document if isinstance(document, Exception) else RuntimeError(state.message)
 
 
-def _keep_report(folder: Path, document: dict[str, Any]) -> None:
-    """The batch's report, for `dailies status` and for whoever asks next week."""
-    now = datetime.now(UTC)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{now:%Y%m%dT%H%M%S%f}Z.json", {**document, "finished": now.isoformat(timespec="seconds")})
-
-
-def _run_one(name: str, require_rife: bool) -> dict[str, Any]:
-    """A shot's flow run, and its report even if the flow itself broke."""
-    state = cast(State[dict[str, Any]], render_shot(name, require_rife=require_rife, return_state=True))
-    result = state.result(raise_on_failure=False)
-    if isinstance(result, dict):
-        return result
-    return bare_report(name, error=f"the flow run ended as {state.name}: {state.message}")
+def _run_one(name: str, turns: Turns, require_rife: bool) -> dict[str, Any]:
+    """A shot's flow run, and its report even if the flow or the server itself broke."""
+    _turns.set(turns)
+    try:
+        state = cast(State[dict[str, Any]], render_shot(name, require_rife=require_rife, return_state=True))
+        outcome = state.result(raise_on_failure=False)
+        if isinstance(outcome, dict):
+            return outcome
+        return bare_report(name, error=f"the flow run ended as {state.name}: {state.message}")
+    except Exception as error:
+        return bare_report(name, error=f"Prefect did not run the shot: {error!r}; render it again")
+    finally:
+        turns.give_up()
 
 
 @flow(name="render-shot", flow_run_name="{shot}", validate_parameters=False)
@@ -131,15 +118,18 @@ def render_shot(shot: str, require_rife: bool = False) -> Any:
     settings = Settings.read()
     with open_catalogue(settings.database_url) as catalogue:
         record = catalogue.find(shot)
+        name = record.shot.name
         try:
-            outcome = _render(record, catalogue, settings, require_rife)
-        except BusyError as error:  # the shot is another process's: it is not ours to mark
-            outcome = bare_report(record.shot.name, error=str(error))
+            with sole_owner(settings.work / record.shot.show / record.shot.code, what=name):
+                # read again: another run may have finished it while this one waited
+                outcome = _render(catalogue.find(name), catalogue, settings, require_rife)
+        except BusyError as error:  # the shot is another run's: it is not ours to mark
+            outcome = bare_report(name, error=str(error), status=Status.RENDERING)
         except (StepError, EngineError) as error:  # before there was a take
-            catalogue.fail_shot(record.shot.name, str(error))
-            outcome = bare_report(record.shot.name, error=str(error))
+            catalogue.fail_shot(name, str(error))
+            outcome = bare_report(name, error=str(error))
     if outcome["error"]:
-        LOG.error("%s failed: %s", record.shot.name, outcome["error"])
+        LOG.error("%s failed: %s", name, outcome["error"])
         return Failed(message=outcome["error"], data=outcome)
     return Completed(message=outcome["slate"], data=outcome)
 
@@ -147,48 +137,55 @@ def render_shot(shot: str, require_rife: bool = False) -> Any:
 def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, require_rife: bool) -> dict[str, Any]:
     """Plan, take up or begin the take, make it, and write down how it ended."""
     shot = record.shot
-    _check_plates(shot)
     interpolator = engines.interpolator(settings.weights, require_rife=require_rife)
     spec = engines.spec_for(shot.model, engine=settings.engine)
-    draft = plan_take(shot, spec, interpolator=interpolator.spec)
+
+    def planned(version: int) -> TakePlan:
+        return plan_take(shot, spec, interpolator=interpolator.spec, version=version)
+
+    key = planned(1).key
     versions = settings.deliveries / shot.show / (shot.sequence or "_") / shot.code
-    shot_work = settings.work / shot.show / shot.code
-    with sole_owner(shot_work, what=shot.name):
-        newest = record.take
-        if newest and newest.key == draft.key and newest.status in FINISHED:
-            plan = plan_take(shot, spec, interpolator=interpolator.spec, version=newest.version)
-            folder = versions / f"v{newest.version:03d}"
-            if document := read_published(plan, folder):
-                LOG.info("%s is finished already", plan.slate)
-                files = [{**item, "path": str(folder / item["path"])} for item in document["deliverables"]]
-                return report(plan, status=newest.status, deliverables=files, manifest=folder / MANIFEST)
-        take = catalogue.begin_take(
-            shot.name, key=draft.key, plan=plan_json(draft), at_least=first_free_version(versions)
-        )
-        plan = plan_take(shot, spec, interpolator=interpolator.spec, version=take.version)
-        place = steps.Place(settings.ffmpeg, shot_work / plan.join_key[:16], versions / f"v{take.version:03d}")
-        seconds: dict[str, float] = {}
-        try:
-            check_disk(estimate(plan).bytes, settings.home, what=plan.slate)
-            write_json(place.work / "plan.json", plan_json(plan))
-            made = make_take(plan, place, interpolator=interpolator, turn=_turn, seconds=seconds)
-        except (StepError, EngineError) as error:
-            message = str(error) if shot.code in str(error) else f"{plan.slate}: {error}"
-            catalogue.fail_take(take, error=message, seconds=seconds)
-            return report(plan, status=Status.FAILED, error=message, seconds=seconds)
-        except Exception as error:  # a defect of ours: the shot is not left as if it were running
-            catalogue.fail_take(take, error=f"{plan.slate}: unexpected {error!r}; report it", seconds=seconds)
-            raise
-        catalogue.finish_take(
-            take,
-            manifest=made.manifest,
-            clips=made.clips,
-            deliverables=made.deliverables,
-            findings=made.findings,
-            seconds=seconds,
-        )
-        sweep_superseded(shot_work, place.work)
-    files = [deliverable_json(item, str(place.version / item.path.name)) for item in made.deliverables]
+    if record.take and record.take.key == key and record.take.status in FINISHED:
+        plan = planned(record.take.version)
+        folder = versions / f"v{plan.version:03d}"
+        if document := read_published(plan, folder):
+            LOG.info("%s is finished already", plan.slate)
+            catalogue.settle_shot(record.take)
+            files = [
+                {name: value for name, value in entry.items() if name != "argv"} | {"path": str(folder / entry["path"])}
+                for entry in document["deliverables"]
+            ]
+            return report(plan, status=record.take.status, deliverables=files, manifest=folder / MANIFEST)
+    _check_plates(shot)
+    take = catalogue.begin_take(
+        shot.name, key=key, plan=lambda version: plan_json(planned(version)), at_least=first_free_version(versions)
+    )
+    plan = planned(take.version)
+    work = settings.work / shot.show / shot.code / plan.join_key[:16]
+    place = steps.Place(settings.ffmpeg, work, versions / f"v{take.version:03d}")
+    seconds: dict[str, float] = {}
+    try:
+        check_disk(estimate(plan).bytes - bytes_below(work), settings.home, what=plan.slate)
+        write_json(work / "plan.json", plan_json(plan))
+        turn = _turns.get() or (lambda stage: nullcontext())
+        made = make_take(plan, place, interpolator=interpolator, turn=turn, seconds=seconds)
+    except (StepError, EngineError) as error:
+        message = str(error) if shot.code in str(error) else f"{plan.slate}: {error}"
+        catalogue.fail_take(take, error=message, seconds=seconds)
+        return report(plan, status=Status.FAILED, error=message, seconds=seconds)
+    except Exception as error:  # a defect of ours: the shot is not left as if it were running
+        catalogue.fail_take(take, error=f"{plan.slate}: unexpected {error!r}; report it", seconds=seconds)
+        raise
+    catalogue.finish_take(
+        take,
+        manifest=made.manifest,
+        clips=made.clips,
+        deliverables=made.deliverables,
+        findings=made.findings,
+        seconds=seconds,
+    )
+    sweep_superseded(work.parent, work)
+    files = [deliverable_json(made_one, str(place.version / made_one.path.name)) for made_one in made.deliverables]
     done = report(plan, status=Status.REVIEW, deliverables=files, manifest=made.manifest, seconds=seconds)
     result_artifact(done)
     return done

@@ -27,7 +27,7 @@ def report(
         "version": plan.version,
         "status": status.value,
         "error": error,
-        "deliverables": [dict(item) for item in deliverables],
+        "deliverables": [dict(deliverable) for deliverable in deliverables],
         "manifest": str(manifest) if manifest else None,
         "seconds": dict(seconds or {}),
     }

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from tasks.errors import MachineNotReadyError
 
 VARIABLES: Mapping[str, str] = {
     "DAILIES_HOME": "folder of catalogue, work, deliveries and weights; default ./dailies-home",
@@ -19,6 +21,16 @@ VARIABLES: Mapping[str, str] = {
     "DAILIES_ENGINE": "engine for every shot, such as animatic to preview a list; default the shot's own model",
 }
 """Every variable that Dailies reads, with a sentence on it."""
+
+
+def prefect_configured(environment: Mapping[str, str]) -> bool:
+    """Whether somebody has configured Prefect: by variables, or by `prefect config set PREFECT_API_URL=...`."""
+    if any(environment.get(name) for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE")):
+        return True
+    try:
+        return "PREFECT_API_URL" in (Path.home() / ".prefect" / "profiles.toml").read_text(encoding="utf-8")
+    except (OSError, RuntimeError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +52,14 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Settings from the environment (default: the process's). An empty variable counts as unset."""
+        """Settings from the environment (default: the process's). An empty variable counts as unset.
+
+        Raises MachineNotReadyError for a home whose path cannot stand in a database URL.
+        """
         given = {name: value for name, value in (environment or os.environ).items() if value}
         home = Path(given.get("DAILIES_HOME", "dailies-home")).expanduser().absolute()
+        if "?" in str(home):
+            raise MachineNotReadyError(f"DAILIES_HOME must not hold a question mark: {home}")
         plates = given.get("DAILIES_PLATES")
         return cls(
             home=home,
@@ -68,36 +85,28 @@ def bundled_ffmpeg() -> str:
     """Path of the ffmpeg that was installed with Dailies."""
     import imageio_ffmpeg
 
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:  # none for this platform: whatever PATH has, and `dailies doctor` judges it
+        return "ffmpeg"
 
 
 def prefect_environment(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables to set before Prefect is imported for a run on this machine alone.
+    """Variables to set before Prefect is imported.
 
-    Whoever has configured Prefect (a server's URL, a home, a profile) is left alone. Otherwise the run gets a server
-    of its own for as long as it lasts, with its database and log inside the home, and it keeps quiet: the terminal is
-    ours.
+    Whoever has configured Prefect (a server's URL, a home, a profile) is left alone. Otherwise everything of Prefect's
+    lies in the home, and it keeps quiet: the terminal is ours.
     """
     given = os.environ if environment is None else environment
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    if any(given.get(name) for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE")):
+    if prefect_configured(given):
         return {name: value for name, value in quiet.items() if name not in given}
     private = {
         "PREFECT_HOME": str(settings.home / "prefect"),
-        # a new database on two busy cores takes longer than the default of 20 s
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        # a server on this machine that does not answer is gone: say so within seconds, not minutes
+        "PREFECT_CLIENT_MAX_RETRIES": "2",
         # nobody can look at the logs of a server that is gone when the run is
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
     }
     return {name: value for name, value in {**quiet, **private}.items() if name not in given}
-
-
-def described(settings: Settings) -> dict[str, str]:
-    """Settings for people: every field as text, passwords hidden."""
-    shown = {entry.name: str(getattr(settings, entry.name) or "") for entry in fields(settings)}
-    scheme, at, host = shown["database_url"].rpartition("@")
-    if at:
-        shown["database_url"] = f"{scheme.split('://')[0]}://***@{host}"
-    return shown

@@ -85,9 +85,9 @@ def result_artifact(report: Mapping[str, Any]) -> None:
         "| file | codec | frames | rate | size | MB |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {Path(item['path']).name} | {item['codec']} | {item['frames']} | {item['rate']} "
-            f"| {item['width']}x{item['height']} | {item['bytes'] / 1e6:.1f} |"
-            for item in report["deliverables"]
+            f"| {Path(made['path']).name} | {made['codec']} | {made['frames']} | {made['rate']} "
+            f"| {made['width']}x{made['height']} | {made['bytes'] / 1e6:.1f} |"
+            for made in report["deliverables"]
         ),
         "",
         " · ".join(f"{step} {spent:.1f} s" for step, spent in report["seconds"].items()),

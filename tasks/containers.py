@@ -118,11 +118,11 @@ def _colr(stream: BinaryIO, entry: Box) -> Colr | None:
         if box.kind != "colr":
             continue
         stream.seek(box.start)
-        data = stream.read(min(11, box.end - box.start))
-        kind = data[:4].decode("latin-1")
-        if kind in ("nclx", "nclc") and len(data) >= 10:
-            primaries, transfer, matrix = struct.unpack(">HHH", data[4:10])
-            full = bool(data[10] & 0x80) if kind == "nclx" and len(data) > 10 else None
+        payload = stream.read(min(11, box.end - box.start))
+        kind = payload[:4].decode("latin-1")
+        if kind in ("nclx", "nclc") and len(payload) >= 10:
+            primaries, transfer, matrix = struct.unpack(">HHH", payload[4:10])
+            full = bool(payload[10] & 0x80) if kind == "nclx" and len(payload) > 10 else None
             return Colr(kind, primaries, transfer, matrix, full)
     return None
 

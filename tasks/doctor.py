@@ -9,6 +9,8 @@ import os
 import shutil
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from packaging.version import Version
 from tasks import engines
 from tasks.errors import StepError
 from tasks.frames import output_of
+from tasks.keep import free_bytes
 
 State = Literal["ok", "warning", "missing"]
 
@@ -102,8 +105,7 @@ def _home(home: Path) -> Check:
 
 
 def _disk(home: Path) -> Check:
-    folder = next(path for path in (home, *home.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(home)
     detail = f"{free / 1e9:.1f} GB free"
     if free < FREE_BYTES:
         return Check("disk", "warning", detail, "free some, or move DAILIES_HOME; `dailies plan` says what shots need")
@@ -127,7 +129,21 @@ def _prefect() -> Check:
         remedy = "install from requirements/core.lock: Prefect's server does not import with this fastapi"
         return Check("prefect", "missing", f"prefect {prefect} with fastapi {fastapi}", remedy, vital=True)
     server = os.environ.get("PREFECT_API_URL", "")
+    if server and not answers(server):
+        remedy = "start it, or unset PREFECT_API_URL to have a server for each run"
+        return Check("prefect", "missing", f"{prefect}, the server {server} does not answer", remedy, vital=True)
     return Check("prefect", "ok", f"{prefect}, {server or 'its own server for each run'}", vital=True)
+
+
+def answers(url: str) -> bool:
+    """Whether a Prefect API is alive at `url`. An error status counts: somebody is there, and Prefect will say what."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def _gpu() -> Check:

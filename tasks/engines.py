@@ -19,7 +19,7 @@ ANIMATIC: Final = "animatic"
 
 NOTICES: Final = {
     ANIMATIC: "Animatic: a camera move over the still, for planning. No image-to-video model made this.",
-    "flow": "Retimed by optical flow: no RIFE weights are installed.",
+    "flow": "Retimed by optical flow, not by RIFE.",
 }
 """What a viewer must be told about footage from an engine, in manifest, contact sheet and review."""
 

@@ -66,15 +66,34 @@ def from_working(planes: NDArray[np.uint16]) -> Frame:
     return np.ascontiguousarray(np.take(_FROM_WORKING, planes[(2, 0, 1), :, :]).transpose(1, 2, 0))
 
 
-def start(argv: Sequence[str], *, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
-    """Start a program that dies with us. `argv` is a list, never a shell line."""
-    return subprocess.Popen(
-        list(argv),
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        preexec_fn=_die_with_parent if _LIBC is not None else None,
-    )
+Program = subprocess.Popen[bytes]
+"""A program that `start` has started."""
+
+
+def start(argv: Sequence[str], *, stdout: int, stderr: int, stdin: int = subprocess.DEVNULL) -> Program:
+    """Start a program that dies with us. `argv` is a list, never a shell line. Raises FfmpegError if it cannot."""
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            # Ctrl-C is for us to answer: in a session of its own the program does not get it too
+            start_new_session=True,
+            preexec_fn=_die_with_parent if _LIBC is not None else None,
+        )
+    except OSError as error:
+        raise FfmpegError(f"{argv[0]} does not start: {error.strerror or error}") from error
+
+
+def stop(program: Program, *, patience: float = 10.0) -> None:
+    """End a program: SIGTERM, and SIGKILL if it is still there after `patience` seconds."""
+    program.terminate()
+    try:
+        program.wait(patience)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        program.wait()
 
 
 class _Drain(threading.Thread):
@@ -106,7 +125,7 @@ def run(argv: Sequence[str], *, what: str, on_frame: Callable[[int], None] | Non
     `what` names the work in the error (`encode of AGM_SH0010_v001`). Raises FfmpegError with ffmpeg's last words if
     it ends with an error or is killed.
     """
-    with start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         drain = _Drain(child.stderr)
@@ -160,7 +179,7 @@ def read_frames(
         "-",
     ]  # fmt: skip
     size = width * height * 6
-    child = start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stderr is not None
     drain = _Drain(child.stderr)

@@ -85,8 +85,3 @@ def _announced(frames: Iterator[Frame], plan: TakePlan, window: Window) -> Itera
     for made, frame in enumerate(frames, start=1):
         yield frame
         announce(Progress(plan.slate, "generate", before + made, total, detail))
-
-
-def clip_of(plan: TakePlan, window: Window, path: Path, *, sha256: str, size: int) -> Clip:
-    """The value that describes a window's finished file."""
-    return Clip(path, sha256, size, window.span.range, plan.spec.native_rate, plan.width, plan.height)

@@ -183,14 +183,29 @@ def sole_owner(folder: Path, *, what: str) -> Iterator[None]:
         lock.release()
 
 
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk of a folder, which need not exist yet."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+
+
 def check_disk(needed: int, folder: Path, *, what: str) -> None:
     """Raise StepError unless the disk of `folder` has `needed` bytes free. Asked before anything starts."""
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < needed:
         raise StepError(
             f"{what} may need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free on the disk of {folder}; "
             "free some, or move DAILIES_HOME"
         )
+
+
+def bytes_below(folder: Path) -> int:
+    """Size of every file below a folder that is there; 0 if it is not."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def forget(path: Path) -> None:
+    """Drop the receipt of a kept file: it will be made again."""
+    _receipt(path).unlink(missing_ok=True)
 
 
 def sweep_superseded(shot_work: Path, keep_folder: Path) -> None:

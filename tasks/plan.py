@@ -88,10 +88,12 @@ class TakePlan:
     frames: int
     """Delivery frames, handles included."""
     join_key: str
+    """Content key of the native frames; its first 16 digits name the work folder."""
     master_key: str
+    """Content key of the master."""
     deliveries: tuple[PlannedDelivery, ...]
     key: str
-    """Content key of everything but names and versions: the name of the work folder."""
+    """Content key of everything but names and versions."""
 
     @property
     def slate(self) -> str:

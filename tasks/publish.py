@@ -25,7 +25,6 @@ from catalogs.footage import Deliverable, Finding, Master
 from catalogs.shot import Shot
 from catalogs.timebase import FIRST_FRAME, rate_text, timecode
 from tasks.dryrun import plan_json
-from tasks.engines import notices
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
 from tasks.keep import Kept, bytes_of, fsync_folder, fsync_tree, sha256_of, write_json
@@ -70,18 +69,24 @@ def manifest(
     master: Master,
     retime: Mapping[str, Any],
     ffmpeg: str,
-    encoder_argv: Sequence[str],
+    encoder_argv: Mapping[str, Sequence[str]],
+    version: Path,
+    notices: Sequence[str],
     deliverables: Sequence[Deliverable],
     findings: Sequence[Finding],
     seconds: Mapping[str, float],
     started: datetime,
     finished: datetime,
 ) -> dict[str, Any]:
-    """Enough to make the same pixels again. Paths are relative to the manifest's folder."""
+    """Enough to make the same pixels again. Paths are relative to the manifest's folder, which will be `version`.
+
+    `encoder_argv` is ffmpeg's command line by deliverable, paths reduced to names. The master's path leads into the
+    work folder, which is swept some day; its sha256 stays true.
+    """
     planned = plan_json(plan)
     return {
         "slate": plan.slate,
-        "notices": list(notices(plan.spec.engine, plan.interpolator.engine)),
+        "notices": list(notices),
         "shot": shot_json(plan.shot),
         "take": {"version": plan.version, "key": plan.key, "seed": plan.seed},
         "plan": planned,
@@ -90,7 +95,13 @@ def manifest(
             "engine": plan.spec.engine,
             "version": plan.spec.version,
             "weights": [],
+            "precision": "float32",
+            "offload": "none",
+            "rung": "none",
+            "attention": "none",
+            "cache_profile": "none",
             "device": "cpu",
+            "rng_device": "cpu",
             "versions": {
                 "python": platform.python_version(),
                 "dailies": installed("dailies"),
@@ -101,6 +112,8 @@ def manifest(
         },
         "retime": {**planned["retiming"], "version": plan.interpolator.version, **retime},
         "master": {
+            "path": os.path.relpath(master.path, version),
+            "kind": "master",
             "sha256": master.sha256,
             "bytes": master.bytes,
             "frames": master.frames,
@@ -112,8 +125,9 @@ def manifest(
             "first_frame": FIRST_FRAME,
             "timecode": timecode(FIRST_FRAME, master.rate),
         },
-        "deliverables": [deliverable_json(item, item.path.name) for item in deliverables],
-        "encoder_argv": list(encoder_argv),
+        "deliverables": [
+            {**deliverable_json(one, one.path.name), "argv": list(encoder_argv[one.path.name])} for one in deliverables
+        ],
         "findings": [finding_json(finding) for finding in findings],
         "seams": [{"native_frame": frame, "frame": plan.delivery_frame(frame)} for frame in plan.seams],
         "contact_sheet": contact_name(plan),
@@ -140,9 +154,9 @@ def read_published(plan: TakePlan, folder: Path) -> dict[str, Any] | None:
         raise StepError(f"{folder / MANIFEST} cannot be read ({error}); move the folder away") from None
     if key != plan.key:
         raise StepError(f"{folder} holds another take ({key[:12]}, not {plan.key[:12]}); move it away")
-    for item in files:
-        path = folder / item["path"]
-        if not path.exists() or bytes_of(path) != item["bytes"] or sha256_of(path) != item["sha256"]:
+    for entry in files:
+        path = folder / entry["path"]
+        if not path.exists() or bytes_of(path) != entry["bytes"] or sha256_of(path) != entry["sha256"]:
             raise StepError(f"{path} is not what was published; move {folder.name} away and render again")
     return document
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
+from text_unidecode import unidecode
 
 from catalogs.timebase import FIRST_FRAME, rate_display, timecode
 from tasks.errors import MediaError
@@ -99,10 +100,15 @@ def _font(size: int) -> _Font:
     return ImageFont.load_default(size)
 
 
+def _legible(text: str) -> str:
+    """`text` in letters that the font has: others are transliterated, not drawn as boxes (Straße: Strasse)."""
+    return "".join(letter if letter.isascii() or letter == "…" else unidecode(letter) for letter in text)
+
+
 def _wrapped(text: str, font: _Font, *, width: float, most: int) -> list[str]:
     """`text` in lines of at most `width` pixels, at most `most` of them, the last one cut with an ellipsis."""
     lines: list[str] = []
-    words = text.split()
+    words = _legible(text).split()
     while words and len(lines) < most:
         taken = 1
         while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
@@ -116,6 +122,7 @@ def _wrapped(text: str, font: _Font, *, width: float, most: int) -> list[str]:
 
 def _cut(text: str, font: _Font, *, width: float) -> str:
     """`text`, shortened with an ellipsis until it fits `width` pixels."""
+    text = _legible(text)
     if font.getlength(text) <= width:
         return text
     # the length rises with every letter: halve the doubt

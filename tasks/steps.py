@@ -27,7 +27,7 @@ from typing import Any, Final, Generic, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from catalogs.footage import Clip, Deliverable, Finding, Master
+from catalogs.footage import Clip, Deliverable, Finding, Master, Severity
 from catalogs.timebase import FrameRange
 from models.interface import FrameInterpolator
 from tasks import engines
@@ -35,7 +35,7 @@ from tasks.encode import encode_master
 from tasks.generate import generate_window
 from tasks.inspect import Expectation, inspect_deliverable
 from tasks.join import join_clips
-from tasks.keep import Kept, attempt, keep, recall
+from tasks.keep import Kept, attempt, forget, keep, recall
 from tasks.plan import PlannedDelivery, TakePlan, Window, content_key
 from tasks.progress import Progress, announce
 from tasks.publish import manifest, publish
@@ -78,8 +78,6 @@ class Encoded:
     """One per planned delivery, in that order."""
     stills: tuple[tuple[int, Path], ...]
     """(delivery frame, picture) for the contact sheet."""
-    argv: tuple[str, ...]
-    """ffmpeg's command line, paths reduced to names."""
 
 
 def _finish(slate: str, step: str, value: T, *, made: bool, started: float, counts: str) -> Done[T]:
@@ -178,9 +176,9 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
     folder = place.work / "deliverables"
     frames = sheet_frames(plan)
     stills_key = content_key(step="stills", master=plan.master_key, frames=frames)
-    found = {item.file: recall(folder / item.file, key=item.key) for item in plan.deliveries}
+    found = {planned.file: recall(folder / planned.file, key=planned.key) for planned in plan.deliveries}
     stills = recall(place.work / "stills", key=stills_key)
-    missing = [item for item in plan.deliveries if found[item.file] is None]
+    missing = [planned for planned in plan.deliveries if found[planned.file] is None]
     made = bool(missing) or stills is None
     if made:
         with attempt(place.work) as own:
@@ -194,18 +192,18 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
                 slate=plan.slate,
                 stills=() if stills else frames,
             )
-            for item in missing:
+            for planned in missing:
                 notes = {"argv": list(report.argv)}
-                found[item.file] = keep(own / item.file, folder / item.file, key=item.key, notes=notes)
+                made_file, file = own / planned.file, folder / planned.file
+                found[planned.file] = keep(made_file, file, key=planned.key, notes=notes)
             if stills is None:
                 names = {"files": [[frame, path.name] for frame, path in report.stills]}
                 stills = keep(own / "stills", place.work / "stills", key=stills_key, notes=names)
     assert stills is not None
-    files = tuple(kept for item in plan.deliveries if (kept := found[item.file]))
+    files = tuple(kept for planned in plan.deliveries if (kept := found[planned.file]))
     encoded = Encoded(
         files,
         tuple((frame, stills.path / name) for frame, name in stills.notes["files"]),
-        tuple(files[-1].notes["argv"]),
     )
     return _finish(plan.slate, "encode", encoded, made=made, started=started, counts=f"{len(files)} deliverables")
 
@@ -220,6 +218,8 @@ def inspect(plan: TakePlan, files: Sequence[Kept]) -> Done[tuple[tuple[Deliverab
         deliverable, found = inspect_deliverable(kept.path, expectation(plan, planned))
         deliverables.append(deliverable)
         findings.extend(found)
+        if any(finding.severity is Severity.BLOCKER for finding in found):
+            forget(kept.path)  # a bad file is made again by the next attempt, not recalled for ever
         announce(Progress(plan.slate, "inspect", number * plan.frames, len(files) * plan.frames))
     counts = f"{len(files)} deliverables, {len(findings)} findings"
     value = (tuple(deliverables), tuple(findings))
@@ -257,7 +257,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
     started = time.perf_counter()
     with attempt(place.work) as own:
         sheet = own / "contact.jpg"
-        notices = engines.notices(plan.spec.engine, plan.interpolator.engine)
+        notices = engines.notices(plan.spec.engine, plan.interpolator.engine if evidence.retime["interpolated"] else "")
         contact_sheet(
             evidence.encoded.stills,
             sheet,
@@ -271,7 +271,9 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             master=evidence.master,
             retime=evidence.retime,
             ffmpeg=place.ffmpeg,
-            encoder_argv=evidence.encoded.argv,
+            encoder_argv={kept.path.name: kept.notes["argv"] for kept in evidence.encoded.files},
+            version=place.version,
+            notices=notices,
             deliverables=evidence.deliverables,
             findings=evidence.findings,
             seconds=evidence.seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import urllib.request
 from fractions import Fraction
@@ -77,6 +78,28 @@ def test_a_finished_shot_is_not_rendered_again(house: House) -> None:
     assert house.json("render") == {"shots": [], "seconds": 0.0}
 
 
+def test_a_change_that_moves_no_pixel_ends_in_review(house: House) -> None:
+    """A new prompt is no new take for the animatic: the shot is found finished and stands in review again."""
+    house.submit({"shot": "SH0010"})
+    house.json("render")
+    house.submit({"shot": "SH0010", "prompt": "other words"}, mode="upsert")
+    assert house.json("shots")["shots"][0]["status"] == "ready"
+    [report] = house.json("render")["shots"]
+    assert (report["version"], report["status"], report["seconds"]) == (1, "review", {})
+    assert house.json("shots")["shots"][0]["status"] == "review"
+
+
+def test_a_delivered_shot_stays_delivered_without_its_plate(house: House, plate_path: Path, tmp_path: Path) -> None:
+    """Naming a finished shot whose plate is gone finds it finished; it does not become a failure."""
+    lost = plate_path.with_name(f"{tmp_path.name}-gone.png")
+    shutil.copy(plate_path, lost)
+    house.submit({"shot": "SH0010", "plate": str(lost)})
+    house.json("render")
+    lost.unlink()
+    assert [report["status"] for report in house.json("render", "SH0010")["shots"]] == ["review"]
+    assert house.json("shots")["shots"][0]["status"] == "review"
+
+
 def test_a_changed_shot_becomes_a_new_version(house: House) -> None:
     """A shot resubmitted with another move is rendered as v002; v001 stays as it was."""
     house.submit({"shot": "SH0010"})
@@ -146,6 +169,24 @@ def test_ffmpeg_that_dies_fails_the_shot_and_the_next_render_goes_on(house: Hous
     assert master.stat().st_mtime_ns == before
 
 
+def test_a_bad_encode_is_not_recalled(house: House, tmp_path: Path, ffmpeg: str) -> None:
+    """A deliverable that inspection refuses is encoded again by the next render, which then publishes it."""
+    cheat = tmp_path / "ffmpeg"
+    cheat.write_text(
+        "#!/bin/sh\n"
+        f'{ffmpeg} "$@" || exit 1\n'
+        'for word in "$@"; do case "$word" in *_h264.mp4)\n'
+        'head -c 1500 "$word" > "$word.x"; mv "$word.x" "$word";; esac; done\n'
+    )
+    cheat.chmod(0o755)
+    house.submit({"shot": "SH0010"})
+    [report] = house.json("render", code=1, DAILIES_FFMPEG=str(cheat))["shots"]
+    assert "was not published" in report["error"]
+    assert not list(house.home.glob("deliveries/**/*.mp4"))
+    [report] = house.json("render")["shots"]
+    assert (report["status"], report["version"]) == ("review", 1)
+
+
 def test_a_published_file_that_was_touched_is_reported(house: House) -> None:
     """A published version never changes: one that did is an error with the way out, not a silent repair."""
     house.submit({"shot": "SH0010"})
@@ -174,7 +215,17 @@ def test_a_shot_that_another_process_renders_is_left_alone(house: House) -> None
     with sole_owner(house.home / "work/AGM/SH0010", what="test"):
         [report] = house.json("render", code=1)["shots"]
     assert "another process" in report["error"]
+    assert report["status"] == "rendering"
     assert house.json("shots")["shots"][0]["status"] == "ready"
+
+
+def test_the_first_of_the_list_is_the_first_on_the_engine(house: House) -> None:
+    """Shots are generated and finished in order of priority, whichever thread wakes first."""
+    house.submit(*({"shot": f"SH00{9 - number}0", "priority": str(number)} for number in range(1, 6)))
+    said = house.run("render").stderr
+    for step in ("generate", "publish"):
+        order = re.findall(rf"AGM_SQ010_(SH\d+)_v001 {step}", said)
+        assert order == [f"SH00{9 - number}0" for number in range(1, 6)]
 
 
 def test_require_rife_refuses_the_fallback(house: House) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from tasks.errors import MediaError
-from tasks.sheet import _cut, _wrapped, batch_sheet, columns_for, contact_sheet
+from tasks.sheet import _cut, _legible, _wrapped, batch_sheet, columns_for, contact_sheet
 
 
 def stills(folder: Path, count: int, *, size: tuple[int, int] = (480, 270)) -> list[tuple[int, Path]]:
@@ -111,3 +111,9 @@ def test_words_stay_inside(text: str, width: int) -> None:
     lines = _wrapped(text, font, width=width, most=3)
     assert len(lines) <= 3
     assert all(font.getlength(line) <= width for line in [*lines, _cut(" ".join(text.split()), font, width=width)])
+
+
+def test_letters_that_the_font_lacks_are_transliterated() -> None:
+    """Umlauts and other scripts are drawn as Latin letters, never as boxes."""
+    assert _legible("Straße über Łódź …") == "Strasse uber Lodz …"
+    assert _legible("\u6771\u4eac").isascii()

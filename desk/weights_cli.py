@@ -1,0 +1,289 @@
+"""`dailies weights ...`: model cards and their files. Parse, call, print, exit code; nothing heavy imported early.
+
+Exit codes: 0 all well; 1 a file is bad; 2 bad input; 3 this machine is not ready (network, disk, torch).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+    from models.cards import Card
+    from models.weights import FileVerdict, Verdict
+
+app = typer.Typer(
+    name="weights",
+    help="Model cards and their files: what is there, whether it may be loaded, how to get it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ALL_WELL, BAD_FILE, BAD_INPUT, NOT_READY = 0, 1, 2, 3
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Every model card: licence, size, memory it needs, what of it is installed."""
+    from desk import show
+    from models.cards import cards
+
+    with _sentences():
+        settings = _settings()
+        models = [_described(card, settings.weights) for card in cards().values()]
+    if as_json:
+        show.document({"weights": str(settings.weights), "models": models})
+        return
+    rows = [
+        (
+            entry["name"],
+            entry["engine"],
+            entry["licence"],
+            _gigabytes(entry["bytes"]),
+            _number(entry["vram_minimum_gb"]),
+            _number(entry["vram_recommended_gb"]),
+            entry["installed"],
+        )
+        for entry in models
+    ]
+    _table(("model", "engine", "licence", "GB>", "VRAM least>", "VRAM best>", "installed"), rows)
+
+
+@app.command()
+def verify(
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files or folders.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Write the hashes of unknown files into the lock.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge files as the loader would. Without PATH: everything in the weights folder."""
+    from desk import show
+    from models.weights import judge
+
+    settings = _settings()
+    if not paths and not settings.weights.is_dir():
+        _stop(f"{settings.weights} does not exist; pull a model, or set DAILIES_WEIGHTS", NOT_READY)
+    absent = [path for path in paths or [] if not path.exists() and not path.is_symlink()]
+    if absent:
+        _stop(f"{absent[0]} does not exist; check the path", BAD_INPUT)
+    verdicts: list[Verdict] = []
+    with _sentences():
+        for path in paths or [settings.weights]:
+            said = None if as_json else _say
+            verdicts.append(judge(path, weights=settings.weights, record=record, on_file=said))
+    problems = [problem for verdict in verdicts for problem in verdict.problems]
+    if as_json:
+        files = [_judged(file) for verdict in verdicts for file in verdict.files]
+        show.document({"ok": not problems, "files": files, "problems": problems})
+    else:
+        for problem in problems:
+            print(f"dailies: {problem}", file=sys.stderr)  # noqa: T201 - one problem a line
+        count = sum(len(verdict.files) for verdict in verdicts)
+        show.OUT.print(f"{count} files, {len(problems)} problems.", markup=False)
+    raise typer.Exit(BAD_FILE if problems else ALL_WELL)
+
+
+@app.command()
+def pull(
+    model: Annotated[str, typer.Argument(help="Name of a card, as `dailies weights list` shows it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Download a model's files from the Hugging Face hub, verified; an interrupted download is continued."""
+    from desk import show
+    from models import hub
+    from models.cards import CardError, card
+    from models.hub_http import Hub
+
+    settings = _settings()
+    try:
+        chosen = card(model)
+    except CardError as error:
+        _stop(str(error), BAD_INPUT)
+    with _sentences(), _bars() as progress:
+        files = hub.pull(chosen, settings.weights, hub=Hub.read(os.environ), progress=progress)
+    if as_json:
+        entries = [
+            {"path": str(file.path), "bytes": file.bytes, "sha256": file.sha256, "action": file.action}
+            for file in files
+        ]
+        show.document({"model": model, "files": entries})
+        return
+    for file in files:
+        show.OUT.print(f"{file.action:10} {file.path}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A .pt, .pth, .pkl, .bin or .ckpt file.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: the same name with .safetensors.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a torch checkpoint's tensors as safetensors, without running what it holds. The source is kept."""
+    from desk import show
+    from models.convert import convert as make
+
+    if not file.is_file():
+        _stop(f"{file} is not a file; give a .pt, .pth, .pkl, .bin or .ckpt file", BAD_INPUT)
+    with _sentences():
+        made = make(file, out, weights=_settings().weights)
+    if as_json:
+        show.document(
+            {
+                "path": str(made.path),
+                "bytes": made.bytes,
+                "sha256": made.sha256,
+                "tensors": made.tensors,
+                "dropped": list(made.dropped),
+            }
+        )
+        return
+    left = f", without {', '.join(made.dropped)}" if made.dropped else ""
+    show.OUT.print(f"{made.path}: {made.tensors} tensors{left}, sha256 {made.sha256}", markup=False, soft_wrap=True)
+
+
+def _settings() -> Settings:
+    from flows.settings import Settings
+
+    return Settings.read()
+
+
+def _described(card: Card, weights: Path) -> dict[str, Any]:
+    """A card for people and scripts."""
+    from models.weights import model_folder
+
+    folder = model_folder(weights, card.name)
+    files = [
+        {"path": file.path, "bytes": file.bytes, "sha256": file.sha256, "installed": _there(folder / file.path, file)}
+        for file in getattr(card, "files", ())
+    ]
+    there = [bool(file["installed"]) for file in files]
+    # billions of parameters, two bytes each: what the files have in 16 bits, where their sizes are not known
+    parts = getattr(card, "parameters", 0.0) * getattr(card, "experts", 1)
+    parts += sum(getattr(card, name, 0.0) for name in ("text_encoder", "image_encoder", "vae"))
+    sizes = [file["bytes"] for file in files]
+    known = all(size is not None for size in sizes)
+    return {
+        "name": card.name,
+        "title": card.title,
+        "engine": card.engine,
+        "licence": card.licence,
+        "repository": getattr(card, "repository", ""),
+        "revision": getattr(card, "revision", ""),
+        "bytes": sum(size or 0 for size in sizes) if known else round(parts * 2e9),
+        "bytes_estimated": not known,
+        "vram_minimum_gb": getattr(card, "vram_minimum_gb", 0.0),
+        "vram_recommended_gb": getattr(card, "vram_recommended_gb", 0.0),
+        "installed": "built in" if not files else "yes" if all(there) else "partly" if any(there) else "no",
+        "files": files,
+    }
+
+
+def _there(path: Path, file: Any) -> bool:
+    """Whether a file lies there in its size, an index with all its shards; `verify` looks inside."""
+    from models.headers import WeightsError
+    from models.layout import index_shards
+
+    if not path.is_file() or (file.bytes is not None and path.stat().st_size != file.bytes):
+        return False
+    if not path.name.endswith(".safetensors.index.json"):
+        return True
+    try:
+        return all((path.parent / shard).is_file() for shard in index_shards(path))
+    except WeightsError:
+        return False
+
+
+def _judged(file: FileVerdict) -> dict[str, Any]:
+    return {
+        "path": str(file.path),
+        "format": file.format,
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "against": file.against,
+        "tensors": file.tensors,
+        "problem": file.problem,
+    }
+
+
+def _say(file: FileVerdict) -> None:
+    from desk import show
+
+    known = {"card": "as its card says", "lock": "as the lock says"}.get(file.against, "hash not known before")
+    word = "bad" if file.problem else "ok"
+    said = "" if file.problem else f" ({file.format}, {file.tensors} tensors, {known})"
+    show.OUT.print(f"{word:4} {file.path}{said}", markup=False, soft_wrap=True)
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as wide as the terminal, or as it needs to be where nobody sees it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from desk import show
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header.removesuffix(">"), justify="right" if header.endswith(">") else "left")
+    for row in rows:
+        table.add_row(*row)
+    (show.OUT if show.OUT.is_terminal else Console(highlight=False, width=240)).print(table)
+
+
+def _gigabytes(count: int) -> str:
+    return _number(round(count / 1e9, 1))
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if value else ""
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Progress on a terminal; nothing elsewhere."""
+    from desk import show
+
+    if not show.ERR.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bars = Bars(*columns, TimeRemainingColumn(), console=show.ERR)
+    shown: dict[str, Any] = {}
+
+    def progress(name: str, done: int, size: int) -> None:
+        if name not in shown:
+            shown[name] = bars.add_task(name, total=size)
+        bars.update(shown[name], completed=done)
+
+    with bars:
+        yield progress
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what the weights code raises into a sentence and this command's exit code; `--debug` shows where."""
+    from models.cards import CardError
+    from models.headers import WeightsError, WeightsUnavailableError
+
+    try:
+        yield
+    except (WeightsError, CardError) as error:
+        if "--debug" in sys.argv:
+            raise
+        _stop(str(error), NOT_READY if isinstance(error, WeightsUnavailableError) else BAD_FILE)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    print(f"dailies: {message}", file=sys.stderr)  # noqa: T201 - this is where errors are said
+    raise typer.Exit(code)

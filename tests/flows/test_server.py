@@ -1,0 +1,113 @@
+"""The Prefect server of a run's own: there when it is needed, gone whatever happens to the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from rendering import ROOT, House, clean_environment
+
+
+@pytest.fixture
+def alone(tmp_path: Path, plate_path: Path) -> House:
+    """A house in which nobody has configured Prefect."""
+    return House(tmp_path, plate_path, clean_environment(DAILIES_HOME=str(tmp_path / "home"), HOME=str(tmp_path)))
+
+
+def _programs(home: Path) -> list[str]:
+    """Command lines of all living programs that were started for this home."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if f"DAILIES_HOME={home}".encode() in environment and command:
+            found.append(command)
+    return found
+
+
+def _gone(home: Path, seconds: float = 15.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not _programs(home):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _start(environment: Mapping[str, str], *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "desk.cli", "render", *words],
+        cwd=ROOT,
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _until_rendering(home: Path) -> None:
+    deadline = time.monotonic() + 90
+    while not list(home.glob("work/*/*/*/attempts/*/*.mkv")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to look for programs")
+def test_an_interrupted_render_stops_at_once_and_is_continued(alone: House) -> None:
+    """Ctrl-C ends run, ffmpeg and server within seconds, marks no shot as failed, and the next render finishes all."""
+    alone.submit({"shot": "SH0010", "frames": "300"}, {"shot": "SH0020"}, {"shot": "SH0030"})
+    run = _start(alone.environment)
+    _until_rendering(alone.home)
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=20)
+    assert run.returncode == 130
+    assert b"Run it again to continue" in said
+    assert b"Traceback" not in said
+    assert _gone(alone.home)
+    assert alone.json("status")["failed"] == []
+    assert [report["status"] for report in alone.json("render")["shots"]] == ["review"] * 3
+    assert (alone.home / "prefect" / "server.log").exists()
+    assert _gone(alone.home)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to look for programs")
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_a_killed_render_leaves_no_program_behind(alone: House, name: str) -> None:
+    """Whoever kills the run, its Prefect server and its ffmpeg die with it."""
+    alone.submit({"shot": "SH0010", "frames": "300"})
+    run = _start(alone.environment)
+    _until_rendering(alone.home)
+    assert len(_programs(alone.home)) >= 2
+    run.send_signal(signal.Signals[name])
+    run.communicate(timeout=20)
+    assert run.returncode != 0
+    assert _gone(alone.home)
+
+
+def test_a_server_that_does_not_answer_is_exit_code_3(alone: House) -> None:
+    """A configured Prefect that is down: render and doctor say so with the remedy, and change nothing."""
+    alone.submit({"shot": "SH0010"})
+    nowhere = "http://127.0.0.1:9/api"
+    done = alone.run("render", PREFECT_API_URL=nowhere)
+    assert done.returncode == 3
+    assert "unset PREFECT_API_URL" in done.stderr
+    checks = {check["name"]: check for check in alone.json("doctor", code=3, PREFECT_API_URL=nowhere)["checks"]}
+    assert checks["prefect"]["status"] == "missing"
+    assert alone.json("shots")["shots"][0]["status"] == "ready"
+
+
+def test_an_ffmpeg_that_is_not_there_is_exit_code_3(alone: House) -> None:
+    """render refuses before anything starts, and names the ffmpeg."""
+    alone.submit({"shot": "SH0010"})
+    done = alone.run("render", DAILIES_FFMPEG="/nope/ffmpeg")
+    assert done.returncode == 3
+    assert "/nope/ffmpeg does not run" in done.stderr
