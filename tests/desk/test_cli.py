@@ -72,11 +72,11 @@ def test_a_plan_starts_no_engine_and_has_the_public_names(quiet: House) -> None:
     [plan] = quiet.json("plan", "sh0010")["shots"]
     assert plan["slate"] == "AGM_SQ010_SH0010_v001"
     assert plan["native_frames"] == 134
-    assert [window["first_frame"] for window in plan["windows"]] == [0, 65]
+    assert [window["first_frame"] for window in plan["windows"]] == [0, 68]
     assert sorted(path.name for path in quiet.home.iterdir()) == before
     table = quiet.run("plan")
     assert "AGM_SQ010_SH0010_v001" in table.stdout
-    assert "1 shots" in table.stdout
+    assert "1 shot, about" in table.stdout
 
 
 def test_a_model_that_cannot_run_here_can_be_previewed(quiet: House) -> None:
