@@ -9,7 +9,7 @@ write() { # name, extras, sentence
     "$folder/$1/bin/pip" install --quiet ".$2"
     {
         echo "# $3 Written by requirements/lock.sh."
-        "$folder/$1/bin/pip" freeze --exclude dailies | sed 's/^\(torch==[0-9.]*\).*/\1/' | sort -f
+        "$folder/$1/bin/pip" freeze --all --exclude dailies --exclude pip --exclude wheel | sed 's/^\(torch==[0-9.]*\).*/\1/' | sort -f
     } >"requirements/$1.lock"
 }
 write core "" "Everything that the pipeline needs, without torch."
