@@ -1,35 +1,47 @@
-"""Model cards: what each model can do and needs, read from the TOML files in `models/cards/`.
+"""Model cards: what each model can do and needs, as the TOML files in `models/cards/` state it.
 
-Knows: the card files, their fields and their bounds; how a card becomes the GeneratorSpec that the planner reads.
-Does not know: engines, weights on this machine, shots. Memory: a few kilobytes, read once.
+Knows: the values of a card; how a card becomes the GeneratorSpec that the planner reads.
+Does not know: TOML (`card_reader`), engines, weights on this machine, shots. Memory: a few kilobytes, read once.
 
-The numbers of a model (81, 16, 4n+1) stand in its card and nowhere else. A card with `stands_in_for` takes the window
-rule and the preset sizes of the card that it names.
+The numbers of a model (81, 16, 4n+1, 40 layers) stand in its card and nowhere else: nothing is guessed from a file's
+shapes. A new model of a known pipeline is a new card. A card with `stands_in_for` takes the window rule and the preset
+sizes of the card that it names.
 """
 
 from __future__ import annotations
 
-import math
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final
 
 from models.camera import VERSION as ANIMATIC_VERSION
 from models.interface import EngineError, GeneratorSpec
 
-T = TypeVar("T")
-
 ANIMATIC: Final = "animatic"
 """Name of the built-in engine and of its card."""
+
+Number = int | tuple[int, ...]
+"""A number of an architecture: a width, a count, a switch (0 or 1), or a list of them."""
 
 
 class CardError(EngineError):
     """A card is unknown or its file is wrong; the message names the file, the field and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardFile:
+    """One file of a model's repository."""
+
+    path: str
+    """Where it lies in the repository, with forward slashes."""
+    bytes: int | None = None
+    """Its size; None where the card does not know it."""
+    sha256: str | None = None
+    """64 lower-case digits; None where the card does not know them: the lock written by the first pull does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +79,85 @@ class Card:
     """Least width or height in pixels."""
     largest: int
     """Greatest width or height in pixels."""
+    presets_only: bool = False
+    """True where the model makes its preset sizes and no other."""
     needs_plate: bool = True
-    """False for a text-to-video model."""
+    """False for a model that can do without a still."""
+    takes_end_plate: bool = False
+    """Whether the model was trained to arrive at a given last frame."""
     needs_prompt: bool = True
     """False where words change nothing."""
     steps: int = 0
     """Default denoising steps; 0 where the word means nothing."""
     guidance: float = 0.0
-    """Default guidance scale; 0 where the word means nothing."""
+    """Default guidance scale, of the high-noise expert where there are two; 0 where the word means nothing."""
+    guidance_2: float | None = None
+    """Guidance scale of the low-noise expert; None for a model of one."""
+    shift: float = 0.0
+    """Flow shift of the noise schedule; 0 where the scheduler has none."""
+    boundary: float | None = None
+    """Share of the noise schedule (0 to 1) from which on the high-noise expert works; None for a model of one."""
     negative_prompt: str = ""
     """Default negative prompt."""
     seconds_per_megapixel: float = 0.5
-    """Prior for estimates: seconds per megapixel of generated frame on the machine named in the card."""
+    """Prior for estimates: seconds per megapixel of generated frame on the machine `measured_on`."""
+    seconds_per_step: float = 0.0
+    """Prior for estimates: seconds per denoising step of the longest window at the first preset size."""
+    measured_on: str = ""
+    """Machine of both priors, with `estimated` where they are derived from another model's."""
+    pipeline: str = ""
+    """Class of diffusers that runs it; empty for an engine of ours."""
+    repository: str = ""
+    """`owner/name` on the hub; empty without weights."""
+    revision: str = ""
+    """Commit or branch of the repository; the lock written by a pull records the commit."""
+    files: tuple[CardFile, ...] = ()
+    """The repository's files that the engine needs."""
+    transformer: Mapping[str, Number] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    """The architecture, as the published config names it; what is not named has the diffusers class's default."""
+    parameters: float = 0.0
+    """Parameters of the transformer, of one expert where there are two, in thousand millions."""
+    experts: int = 1
+    """Transformers of `parameters` each, of which one works at a time."""
+    text_encoder: float = 0.0
+    """Parameters of the text encoder in thousand millions."""
+    image_encoder: float = 0.0
+    """Parameters of the image encoder in thousand millions; 0 without one."""
+    vae: float = 0.0
+    """Parameters of the VAE in thousand millions."""
+    text_tokens: int = 0
+    """Tokens that every prompt is padded or cut to."""
+    latent_channels: int = 0
+    """Channels of the VAE's latents."""
+    spatial_stride: int = 1
+    """Pixels of a side per latent."""
+    temporal_stride: int = 1
+    """Frames per latent, after the first, which has a latent of its own."""
+    activation_bytes: float = 0.0
+    """Bytes live at the peak of a denoising step, per token and channel of the transformer's width, in 16 bits."""
+    vae_bytes: float = 0.0
+    """Bytes live at the peak of decoding without tiles, per pixel of the picture, in 32 bits, without the output."""
+    vae_tile: int = 0
+    """Pixels of a picture that the VAE decodes at once when it works in tiles: width times height of a tile."""
+    vram_minimum_gb: float = 0.0
+    """Graphics memory that its source calls the least, in 10^9 bytes."""
+    vram_recommended_gb: float = 0.0
+    """Graphics memory that its source recommends, in 10^9 bytes."""
 
-
-WINDOW_FIELDS: Final = ("rate", "frame_step", "frame_offset", "longest_window", "sizes")
-"""What a stand-in takes from the card that it stands in for."""
+    @property
+    def width(self) -> int:
+        """Channels of the transformer: heads times channels of a head; 0 without a transformer."""
+        heads, channels = (self.transformer.get(key, 0) for key in ("num_attention_heads", "attention_head_dim"))
+        assert isinstance(heads, int)
+        assert isinstance(channels, int)
+        return heads * channels
 
 
 @cache
 def cards() -> Mapping[str, Card]:
     """Every card by name, in order of name. Raises CardError for a file that is not a card."""
+    from models.card_reader import parse_cards  # it makes the values of this module
+
     folder = files("models").joinpath("cards")
     texts = {
         entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
@@ -103,26 +173,6 @@ def card(name: str) -> Card:
     if name not in known:
         raise CardError(f"no model card is called {name!r}; use one of: {', '.join(known)}")
     return known[name]
-
-
-def parse_cards(texts: Mapping[str, str]) -> Mapping[str, Card]:
-    """Cards from TOML texts by name, stand-ins resolved. Raises CardError naming file and field."""
-    tables = {name: _table(name, texts[name]) for name in sorted(texts)}
-    found: dict[str, Card] = {}
-    for name, table in tables.items():
-        if model := table.get("stands_in_for"):
-            if model not in tables or "stands_in_for" in tables[str(model)]:
-                own = [other for other, its in tables.items() if "stands_in_for" not in its]
-                raise CardError(
-                    f"{name}.toml: stands_in_for: {model!r} has no window rule of its own; "
-                    f"name one of: {', '.join(own) or 'none is installed'}"
-                )
-            if own_rule := [field for field in WINDOW_FIELDS if field in table]:
-                raise CardError(f"{name}.toml: {own_rule[0]}: comes from {model}; remove it, or remove stands_in_for")
-            source = tables[str(model)]
-            table = table | {field: source[field] for field in WINDOW_FIELDS if field in source}
-        found[name] = _card(name, table)
-    return MappingProxyType(found)
 
 
 def generator_spec(card: Card, *, engine: str | None = None) -> GeneratorSpec:
@@ -176,8 +226,8 @@ def animatic_spec(stands_in_for: Card) -> GeneratorSpec:
         frame_step=rules.frame_step,
         frame_offset=rules.frame_offset,
         longest_window=rules.longest_window,
-        overlap=own.overlap,
-        context=own.context,
+        overlap=rules.overlap,
+        context=rules.context,
         sizes=rules.sizes,
         size_multiple=own.size_multiple,
         smallest=own.smallest,
@@ -186,128 +236,3 @@ def animatic_spec(stands_in_for: Card) -> GeneratorSpec:
         needs_prompt=False,
         seconds_per_megapixel=own.seconds_per_megapixel,
     )
-
-
-def _table(name: str, text: str) -> dict[str, object]:
-    """The TOML table of one card, its keys known."""
-    try:
-        table: dict[str, object] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CardError(f"{name}.toml is not TOML: {error}; correct the file") from error
-    known = [field.name for field in fields(Card) if field.name != "name"]
-    if unknown := [key for key in table if key not in known]:
-        raise CardError(f"{name}.toml: {unknown[0]}: no such field; use one of: {', '.join(known)}")
-    return table
-
-
-def _card(name: str, table: Mapping[str, object]) -> Card:
-    """A checked card from a table whose keys are known."""
-    read = _Reader(name, table)
-    made = Card(
-        name=name,
-        title=read.text("title"),
-        engine=read.text("engine"),
-        licence=read.text("licence"),
-        sources=read.typed("sources", "a list of texts", _texts),
-        stands_in_for=read.text("stands_in_for", ""),
-        rate=read.typed("rate", "a positive rate in quotes, 'N' or 'N/D'", _rate),
-        frame_step=read.count("frame_step", 1),
-        frame_offset=read.count("frame_offset", 1),
-        longest_window=read.count("longest_window", 1),
-        overlap=read.count("overlap", 0),
-        context=read.count("context", 0),
-        sizes=read.typed("sizes", "a list of [width, height]", _sizes),
-        size_multiple=read.count("size_multiple", 1),
-        smallest=read.count("smallest", 1),
-        largest=read.count("largest", 1),
-        needs_plate=read.typed("needs_plate", "true or false", _flag),
-        needs_prompt=read.typed("needs_prompt", "true or false", _flag),
-        steps=read.count("steps", 0, 0),
-        guidance=read.number("guidance", 0.0),
-        negative_prompt=read.text("negative_prompt", ""),
-        seconds_per_megapixel=read.number("seconds_per_megapixel", None),
-    )
-    if made.longest_window < made.frame_offset or (made.longest_window - made.frame_offset) % made.frame_step:
-        rule = f"{made.frame_step}n+{made.frame_offset}"
-        raise CardError(f"{name}.toml: longest_window: {made.longest_window} is not {rule} frames; use a legal length")
-    if made.context >= made.longest_window or made.overlap >= made.longest_window:
-        raise CardError(f"{name}.toml: overlap and context must be shorter than {made.longest_window} frames")
-    for width, height in made.sizes:
-        bad = width % made.size_multiple or height % made.size_multiple
-        if bad or min(width, height) < made.smallest or max(width, height) > made.largest:
-            rule = f"multiples of {made.size_multiple} from {made.smallest} to {made.largest}"
-            raise CardError(f"{name}.toml: sizes: {width}x{height} breaks the card's own rule; use {rule}")
-    return made
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads one field at a time and says what was wrong with it."""
-
-    name: str
-    table: Mapping[str, object]
-
-    def typed(self, key: str, wanted: str, convert: Callable[[object], T]) -> T:
-        if key not in self.table:
-            raise CardError(f"{self.name}.toml: {key} is missing; add {wanted}")
-        value = self.table[key]
-        try:
-            return convert(value)
-        except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise CardError(f"{self.name}.toml: {key}: {value!r} is not {wanted}; correct it") from error
-
-    def text(self, key: str, default: str | None = None) -> str:
-        return default if default is not None and key not in self.table else self.typed(key, "a text", _text)
-
-    def count(self, key: str, least: int, default: int | None = None) -> int:
-        if default is not None and key not in self.table:
-            return default
-        return self.typed(key, f"a whole number, {least} or more", lambda value: _whole(value, least))
-
-    def number(self, key: str, default: float | None) -> float:
-        if default is not None and key not in self.table:
-            return default
-        return self.typed(key, "a number, 0 or more", _number)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError
-    return tuple(_text(item) for item in value)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _whole(value: object, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError
-    return value
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
-        raise ValueError
-    return float(value)
-
-
-def _rate(value: object) -> Fraction:
-    rate = Fraction(_text(value))
-    if rate <= 0:
-        raise ValueError
-    return rate
-
-
-def _sizes(value: object) -> tuple[tuple[int, int], ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError
-    return tuple((_whole(width, 1), _whole(height, 1)) for width, height in value)

@@ -8,10 +8,18 @@ from importlib.resources import files
 import pytest
 
 from models.camera import VERSION
-from models.cards import CardError, animatic_spec, card, cards, generator_spec, parse_cards
+from models.card_reader import parse_cards
+from models.cards import Card, CardError, CardFile, animatic_spec, card, cards, generator_spec
 from models.interface import EngineError
 
 WAN = "wan2.1-i2v-14b-720p"
+A14B = "wan2.2-i2v-a14b"
+MODELS = (
+    *("wan2.1-i2v-14b-720p", "wan2.1-i2v-14b-480p", "wan2.1-flf2v-14b-720p", "wan2.1-fun-inp-1.3b", "wan2.1-vace-1.3b"),
+    *("wan2.1-vace-14b", "wan2.2-i2v-a14b", "wan2.2-ti2v-5b", "wan2.1-t2v-14b", "wan2.1-t2v-1.3b", "wan2.2-t2v-a14b"),
+    "cogvideox-5b-i2v",
+)
+"""Every model that the house promises to load."""
 
 
 def texts() -> dict[str, str]:
@@ -20,8 +28,8 @@ def texts() -> dict[str, str]:
 
 
 def test_the_cards_that_the_house_ships() -> None:
-    """The built-in engine and both sets of Wan2.1 image-to-video weights are known by name."""
-    assert {"animatic", WAN, "wan2.1-i2v-14b-480p"} <= set(cards())
+    """The built-in engine and every promised model are known by name."""
+    assert {"animatic", *MODELS} <= set(cards())
     assert all(found.name == name for name, found in cards().items())
 
 
@@ -61,7 +69,7 @@ def test_the_animatic_takes_the_window_rule_of_the_model_it_stands_in_for() -> N
         assert getattr(preview, field) == getattr(real, field)
     assert (preview.engine, preview.version, preview.needs_prompt) == ("animatic", VERSION, False)
     assert (preview.size_multiple, preview.smallest, preview.largest) == (2, 64, 8192)
-    assert (preview.overlap, preview.context) == (8, 8)
+    assert (preview.overlap, preview.context) == (card(WAN).overlap, card(WAN).context)
     assert generator_spec(card(WAN), engine="animatic") == preview == generator_spec(card("animatic"))
 
 
@@ -92,6 +100,17 @@ def test_another_engine_than_the_cards_own_is_refused() -> None:
         ("guidance = 5.0", "guidance = true", r"guidance: True is not a number"),
         ("needs_plate = true", 'needs_plate = "yes"', r"needs_plate: 'yes' is not true or false"),
         ("context = 1", "context = 81", r"overlap and context must be shorter than 81"),
+        ("WanImageToVideoPipeline", "WanMagicPipeline", r"pipeline: 'WanMagicPipeline' is not one of: WanImageToVideo"),
+        ("parameters = 16.395", "", r"parameters is missing; add a number"),
+        ("shift = 5.0", 'shift = "5"', r"shift: '5' is not a number, 0 or more"),
+        ("shift = 5.0", "shift = 5.0\nboundary = 0.9", r"boundary: stands with two experts"),
+        ("shift = 5.0", "shift = 5.0\nboundary = 9", r"boundary: 9 is not a number above 0 and below 1"),
+        ("guidance = 5.0", "guidance = 5.0\nguidance_2 = 4.0", r"guidance_2: is the second expert's"),
+        ("num_layers = 40", "num_layers = 4.5", r"transformer: .* is not a table of whole numbers"),
+        ("num_attention_heads = 40", "", r"transformer: needs num_attention_heads"),
+        ('"model_index.json",', '{path = "a", sha256 = "12"},', r"files: .* is not a list of paths"),
+        ('"model_index.json",', '{path = "a", size = 1},', r"files: .* is not a list of paths"),
+        ('"text_encoder/model" = 5', '"text_encoder/model" = 1', r"shards: .* is not a table of stems and counts"),
     ],
 )
 def test_a_wrong_card_is_refused_with_file_and_field(before: str, after: str, message: str) -> None:
@@ -109,3 +128,105 @@ def test_a_stand_in_must_name_a_card_with_rules_of_its_own() -> None:
         parse_cards({"animatic": known["animatic"]})
     with pytest.raises(CardError, match=rf"animatic.toml: rate: comes from {WAN}"):
         parse_cards(known | {"animatic": known["animatic"] + '\nrate = "24"\n'})
+
+
+def diffusers_cards() -> list[Card]:
+    return [found for found in cards().values() if found.pipeline]
+
+
+def test_two_experts_state_where_one_hands_over() -> None:
+    """A14B: 0.9 of the schedule for image-to-video, 0.875 for text-to-video, each expert with its own guidance."""
+    i2v, t2v = card(A14B), card("wan2.2-t2v-a14b")
+    assert (i2v.experts, i2v.boundary, i2v.guidance, i2v.guidance_2, i2v.shift) == (2, 0.9, 3.5, 3.5, 5.0)
+    assert (t2v.experts, t2v.boundary, t2v.guidance, t2v.guidance_2, t2v.shift) == (2, 0.875, 4.0, 3.0, 12.0)
+    assert all(found.experts == 1 and found.boundary is None for found in cards().values() if "a14b" not in found.name)
+
+
+def test_models_differ_in_rate_length_and_size() -> None:
+    """TI2V makes 121 frames at 24 per second in steps of 32 pixels; CogVideoX 49 at 8, in one size and 8n+1."""
+    ti2v, cog = card("wan2.2-ti2v-5b"), card("cogvideox-5b-i2v")
+    assert (ti2v.rate, ti2v.longest_window, ti2v.size_multiple, ti2v.sizes[0]) == (24, 121, 32, (1280, 704))
+    assert (cog.rate, cog.longest_window, cog.frame_step, cog.sizes, cog.presets_only) == (
+        8,
+        49,
+        8,
+        ((720, 480),),
+        True,
+    )
+    assert (cog.text_tokens, card(WAN).text_tokens, card("wan2.1-i2v-14b-480p").shift) == (226, 512, 3.0)
+
+
+def test_what_each_model_can_be_given() -> None:
+    """End plates and context only where a model was trained for them; text-to-video and VACE do without a still."""
+    ends = {found.name for found in diffusers_cards() if found.takes_end_plate}
+    assert ends == {"wan2.1-flf2v-14b-720p", "wan2.1-fun-inp-1.3b", "wan2.1-vace-1.3b", "wan2.1-vace-14b"}
+    blind = {found.name for found in diffusers_cards() if not found.needs_plate}
+    assert blind == {name for name in MODELS if "t2v" in name or "vace" in name}
+    assert {found.name for found in diffusers_cards() if not found.context} == {
+        name for name in MODELS if "t2v" in name
+    }
+    for found in diffusers_cards():
+        assert found.context % found.temporal_stride == (1 if found.context else 0), "whole latents after the first"
+
+
+@pytest.mark.parametrize("found", diffusers_cards(), ids=lambda found: found.name)
+def test_a_cards_numbers_agree_with_each_other(found: Card) -> None:
+    """Size rule, channels and both time priors follow from each other; nothing is stated twice and differently."""
+    patch = found.transformer["patch_size"]
+    assert found.size_multiple == found.spatial_stride * (patch[-1] if isinstance(patch, tuple) else patch)
+    assert found.transformer["out_channels"] == found.latent_channels
+    (width, height), frames = found.sizes[0], found.longest_window
+    seconds = found.seconds_per_step * found.steps
+    assert found.seconds_per_megapixel == pytest.approx(seconds * 1e6 / (width * height * frames), rel=0.01)
+    assert found.vram_minimum_gb <= found.vram_recommended_gb
+    assert found.measured_on
+
+
+@pytest.mark.parametrize("found", diffusers_cards(), ids=lambda found: found.name)
+def test_a_cards_architecture_has_the_parameters_that_it_states(found: Card) -> None:
+    """diffusers builds the class from the card's numbers alone, with the stated count of parameters."""
+    torch, diffusers = pytest.importorskip("torch"), pytest.importorskip("diffusers")
+    names = {
+        "WanVACEPipeline": "WanVACETransformer3DModel",
+        "CogVideoXImageToVideoPipeline": "CogVideoXTransformer3DModel",
+    }
+    assert hasattr(diffusers, found.pipeline)
+    with torch.device("meta"):
+        made = getattr(diffusers, names.get(found.pipeline, "WanTransformer3DModel"))(**found.transformer)
+    count = sum(parameter.numel() for parameter in made.parameters())
+    assert found.parameters == pytest.approx(count / 1e9, abs=0.001)
+
+
+@pytest.mark.parametrize("found", diffusers_cards(), ids=lambda found: found.name)
+def test_files_are_plain_safetensors_and_configs(found: Card) -> None:
+    """No pickle, no path that leaves the folder, no file twice; what is not known of a file is None, never a guess."""
+    paths = [file.path for file in found.files]
+    assert len(paths) == len(set(paths))
+    assert all(path.endswith((".json", ".model", ".safetensors")) and ".." not in path for path in paths)
+    assert {"model_index.json", "transformer/config.json", "vae/diffusion_pytorch_model.safetensors"} <= set(paths)
+    assert all((file.bytes, file.sha256) == (None, None) for file in found.files)
+
+
+def test_shards_and_digests_are_read() -> None:
+    """`[shards]` names every shard and the index; a file's size and digest stand in the card that knows them."""
+    digest = "ab" * 32
+    text = texts()[WAN].replace(
+        '"model_index.json",', f'{{path = "model_index.json", bytes = 7, sha256 = "{digest}"}},'
+    )
+    found = parse_cards({WAN: text})[WAN].files
+    assert found[0] == CardFile("model_index.json", 7, digest)
+    assert CardFile("text_encoder/model.safetensors.index.json") in found
+    assert CardFile("text_encoder/model-00005-of-00005.safetensors") in found
+    assert CardFile("transformer/diffusion_pytorch_model-00014-of-00014.safetensors") in found
+
+
+def test_a_new_model_is_a_new_card() -> None:
+    """A text like another card's, with other numbers, is a card: no code knows the models' names."""
+    text = (
+        texts()[WAN]
+        .replace("longest_window = 81", "longest_window = 161")
+        .replace("num_layers = 40", "num_layers = 48")
+    )
+    found = parse_cards({"wan9": text})["wan9"]
+    assert (found.name, found.longest_window, found.transformer["num_layers"]) == ("wan9", 161, 48)
+    assert hash(found) == hash(parse_cards({"wan9": text})["wan9"])

@@ -1,0 +1,183 @@
+"""How much memory a window takes when it is run in a given way. Pure: card, size and way in, bytes out.
+
+Knows: the parts of a video model, and what of each is on the device at which moment.
+Does not know: torch, files, what is free, which way is best (`ladder`). Memory: none worth naming.
+
+One window has three phases, and needs what the hungriest takes: encoding the prompts, denoising, decoding.
+All sizes are bytes; texts give GB = 10^9 bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from models.cards import Card
+
+GB: Final = 10**9
+RESERVE: Final = 1_000_000_000
+"""Device context (about 0.5 GB), kernels' workspaces, gaps between blocks; estimated."""
+PROCESS: Final = 3_000_000_000
+"""Host memory of the process itself with its libraries loaded; estimated."""
+HOST_SLACK: Final = 1.15
+"""Host memory while a file is loaded, over the file's size: the bound that loading is held to."""
+TILED_OUTPUTS: Final = 4.7
+"""Copies of the output alive while tiles are put together: counted in diffusers 0.42.1, either Wan VAE."""
+
+_GGUF_BITS: Final[Mapping[str, float]] = MappingProxyType(
+    {"F16": 16.2, "BF16": 16.2, "Q8_0": 8.7, "Q5_K_M": 6.1, "Q4_K_M": 5.6, "Q4_K_S": 5.1, "Q4_1": 5.5, "Q4_0": 5.0}
+    | {"Q3_K_M": 4.2, "Q3_K_S": 3.9}
+)
+"""Bits per parameter: published file sizes of Wan2.1 I2V 14B (16.4) and Wan2.2 A14B (14.3), rounded up."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a machine has to run a model with."""
+
+    kind: str
+    """`cuda`, `mps` or `cpu`."""
+    free_vram: int
+    """Graphics memory that nobody uses now, bytes; 0 on a CPU."""
+    total_vram: int
+    """All of it, bytes."""
+    free_ram: int
+    """System memory available without swapping, bytes."""
+    bf16: bool = True
+    """Whether it computes in bfloat16."""
+    fp8: bool = False
+    """Whether it can hold 8-bit floats and widen them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to run a model. Precision, offload and tiling change pixels or time, never size or length."""
+
+    name: str
+    """As logs and manifests write it, such as `fp8`."""
+    dtype: str
+    """Of transformer and text encoder: `bfloat16`, `float16`, `float32`. The VAE is always float32."""
+    offload: str = "none"
+    """`none`; `model`: one part on the device at a time; `group`: the transformer's layers one after another."""
+    text: str = "dropped"
+    """Text encoder: `resident`; `dropped` after the prompts are encoded; `cpu`: never on the device."""
+    tiling: bool = False
+    """Whether the VAE works in tiles."""
+    fp8: bool = False
+    """Whether the transformer is stored in 8 bits and widened layer by layer."""
+    quantised: str = ""
+    """GGUF type of the transformer's file, such as `Q4_K_M`; empty for none."""
+    fallen: int = 0
+    """Rungs taken since the one that was chosen."""
+    lower: Rung | None = field(default=None, compare=False, repr=False)
+    """The next thriftier way for the same window; None at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one window takes at its peak."""
+
+    vram: int
+    """Bytes on the device."""
+    ram: int
+    """Bytes of system memory."""
+    phase: str
+    """Which phase is the device's peak: `prompts`, `denoising` or `decoding`."""
+    parts: Mapping[str, int] = field(hash=False)
+    """What the device's peak is made of, bytes by name; they add up to `vram`."""
+
+
+def tokens(card: Card, *, width: int, height: int, frames: int) -> int:
+    """Tokens of the transformer: the window's latents (the first frame has one of its own) over the patch's area."""
+    patch = card.transformer.get("patch_size", 1)
+    across, down = (patch[-1], patch[-2]) if isinstance(patch, tuple) else (patch, patch)
+    times = -(-(frames - 1) // card.temporal_stride) + 1
+    stride = card.spatial_stride
+    return times * -(-width // (stride * across)) * -(-height // (stride * down))
+
+
+def weight_bytes(card: Card, rung: Rung) -> int:
+    """One transformer as it is stored on the device: parameters times bits.
+
+    fp8: layerwise casting leaves norms and embeddings in 16 bits, about 2 % (diffusers' skip patterns).
+    """
+    wide = 4.0 if rung.dtype == "float32" else 2.0
+    each = 1.04 if rung.fp8 else gguf_bits(rung.quantised) / 8 if rung.quantised else wide
+    return int(card.parameters * GB * each)
+
+
+def gguf_bits(kind: str) -> float:
+    """Bits per parameter of a GGUF type. An unlisted one: its digit and 1.6 more, which no listed type exceeds.
+
+    Raises ValueError for a name that is no type.
+    """
+    if kind.upper() in _GGUF_BITS:
+        return _GGUF_BITS[kind.upper()]
+    if not (match := re.match(r"I?Q(\d)_", kind.upper())):
+        raise ValueError(f"{kind!r} is no GGUF type; name one such as Q4_K_M or Q8_0")
+    return int(match[1]) + 1.6
+
+
+def predict(card: Card, *, width: int, height: int, frames: int, rung: Rung) -> Need:
+    """Peak memory of one window, predicted.
+
+    Denoising: stored weights, one layer widened, `activation_bytes` x tokens x width (counted for the card's own
+    architecture with attention that keeps no square matrix), latents in 32 bits. Decoding: `vae_bytes` x pixels and the
+    output in 32 bits; in tiles `vae_bytes` x `vae_tile` and the tiles made so far, or TILED_OUTPUTS outputs. A model
+    without these numbers needs none. Against published peaks: Wan2.1 I2V 14B, 81 frames of 720p, weights in 32 bits:
+    76.7 GB (H100, text encoder offloaded); T2V 1.3B at 480p: 8.19 GB (RTX 4090).
+    """
+    pixels = width * height
+    count = tokens(card, width=width, height=height, frames=frames)
+    stored, wide = weight_bytes(card, rung), 4 if rung.dtype == "float32" else 2
+    ffn = card.transformer.get("ffn_dim", 4 * card.width)
+    leaf = card.width * (ffn if isinstance(ffn, int) else 0) * wide
+    text, eyes, vae = int(card.text_encoder * GB * wide), int(card.image_encoder * GB * 4), int(card.vae * GB * 4)
+    output = 3 * 4 * pixels * frames
+    per_token = 4 * 4 * card.latent_channels * 4  # four latents per token; sample, condition, two predictions; 4 bytes
+    activations = int(card.activation_bytes * wide / 2 * count * card.width)
+    tiled = max(card.vae_bytes * card.vae_tile + 2 * output, TILED_OUTPUTS * output)
+    whole = card.vae_bytes * pixels + output
+    decode = int(min(tiled, whole) if rung.tiling else whole) if card.vae_bytes else 0
+    on_device = {
+        "none": {"transformer": stored * card.experts, "image encoder": eyes, "vae": vae},
+        "model": {"transformer": stored},
+        "group": {"transformer": min(stored, 3 * leaf), "image encoder": eyes, "vae": vae},  # one used, two on the way
+    }[rung.offload]
+    keeps = {"text encoder": text} if rung.text == "resident" else {}
+    widened = {"widened layer": leaf} if rung.fp8 or rung.quantised else {}
+    denoising = on_device | keeps | widened | {"activations": activations, "latents": per_token * count}
+    decoding = ({"vae": vae} if rung.offload == "model" else on_device | keeps) | {"decoding": decode}
+    phases = {
+        "prompts": {} if rung.text == "cpu" else {"text encoder": text},
+        "denoising": denoising,
+        "decoding": decoding,
+    }
+    phase = max(phases, key=lambda name: sum(phases[name].values()))
+    parts = {name: size for name, size in phases[phase].items() if size} | {"reserve": RESERVE}
+    parked = 0 if rung.offload == "none" else stored * card.experts + eyes + vae
+    read = stored if rung.quantised else int(card.parameters * GB * wide)  # fp8 is made from 16 bits while loading
+    largest = max((file.bytes for file in card.files if file.bytes), default=read)
+    prompts = text if rung.text == "cpu" else 0
+    ram = PROCESS + max(prompts, max(parked, int(largest * HOST_SLACK)) + 2 * output)
+    return Need(sum(parts.values()), ram, phase, MappingProxyType(parts))
+
+
+def on_cpu(card: Card, *, width: int, height: int, frames: int, rung: Rung) -> Need:
+    """The same without a device: all of it is system memory."""
+    need = predict(card, width=width, height=height, frames=frames, rung=rung)
+    return Need(0, need.vram - RESERVE + PROCESS, need.phase, MappingProxyType({}))
+
+
+def needs(card: Card, device: DeviceFacts, *, width: int, height: int, frames: int, rung: Rung) -> Need:
+    """What the window takes on that device."""
+    at = on_cpu if device.kind == "cpu" else predict
+    return at(card, width=width, height=height, frames=frames, rung=rung)
+
+
+def gb(size: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{size / GB:.1f} GB"
