@@ -1,0 +1,369 @@
+"""The diffusion engine: Wan and CogVideoX through one ImageToVideo, on any device that diffusers runs on.
+
+Knows: a card's rules, the order of a window's work (prompts, load, condition, denoise, decode, judge), checkpoints.
+Does not know: shots, where weights are installed, how memory is planned, Prefect. Memory: the model as placed, one
+window's latents and condition, and one decoded window of 32-bit floats on the CPU (81 frames of 1280x720: 0.9 GB).
+
+Noise is drawn on the CPU from the window's seed. A window that was stopped or killed goes on at its last checkpoint and
+gives the same frames bit for bit on the same kind of device.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+
+import numpy as np
+
+from models.cards import Card
+from models.conditions import Given, Wan, Words, conditioner
+from models.diffusion import (
+    Check,
+    Placement,
+    Weights,
+    computing,
+    load_pipeline,
+    load_text_encoder,
+    parts_of,
+)
+from models.interface import ClipRequest, EngineError, Frame
+from models.lora import Lora, LoraSwitch
+from models.pixels import BadPicture, fitted, frames_of, judged, video_tensor
+from models.prompts import PromptCache, encode_text
+from models.weights_lock import file_sha256
+from models.windows_state import WindowStopped, forget_state, read_state, restore_scheduler, save_state
+
+VERSION: Final = "1"
+"""Raise when the same weights and request would give other pixels."""
+WAN_TOKENS: Final = 512
+"""Length of a text embedding where the card states none; wan/configs/shared_config.py: text_len."""
+
+
+def engine_version(card: Card, weights: Weights, digest: Callable[[Path], str]) -> str:
+    """Changes with the code, the libraries and the weights: part of every content key. Needs no torch.
+
+    Placement is left out: it is decided on the machine that renders, after the plan, and the manifest records it.
+    `digest` gives a file's sha256, best from a cache. Raises OSError if a file cannot be read.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    libraries = []
+    for name in ("torch", "diffusers", "transformers"):
+        with suppress(PackageNotFoundError):
+            libraries.append(f"{name} {version(name).partition('+')[0]}")
+    facts = [VERSION, card.name, *libraries]
+    facts += [f"{path.name} {digest(path)}" for path in weights.files()]
+    return f"{VERSION}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
+
+
+class DiffusionEngine:
+    """ImageToVideo by a diffusers model. The model is loaded at the first window and stays until `close`."""
+
+    def __init__(
+        self,
+        card: Card,
+        weights: Weights,
+        *,
+        placement: Placement | None = None,
+        check: Check = lambda _: None,
+        digest: Callable[[Path], str] = file_sha256,
+        prompts: Path | None = None,
+        tune: Callable[[Any], None] = lambda _: None,
+        every: float = 60.0,
+    ) -> None:
+        """Nothing is loaded yet.
+
+        `check` sees every weight file before it is opened. `digest` gives a file's sha256. `prompts` is the folder of
+        the embeddings' cache. `tune` is given the loaded pipeline once (kernels, compilation, step caches). `every` is
+        the time between checkpoints in seconds, 0 for each step. Raises EngineError for a pipeline not known here.
+        """
+        parts_of(card)
+        self._card, self._weights, self._placement = card, weights, placement or Placement()
+        self._check, self._digest, self._tune, self._every = check, digest, tune, every
+        self._folder = prompts
+        self._version = ""
+        self._cache: PromptCache | None = None
+        self._pipe: Any = None
+        self._loras: LoraSwitch | None = None
+        self._conditions: dict[str, dict[str, Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """The card's engine, such as `wan`."""
+        return self._card.engine
+
+    @property
+    def version(self) -> str:
+        """Of code, libraries and weights together; hashes the files at the first use."""
+        if not self._version:
+            self._version = engine_version(self._card, self._weights, self._digest)
+        return self._version
+
+    def load(self, loras: Sequence[Lora | tuple[Path, float]] = ()) -> None:
+        """Load the model, if it is not there yet, and let exactly these LoRAs act on it.
+
+        Raises EngineUnavailable for what is missing here, EngineError for files that are not this model's.
+        """
+        if self._pipe is None:
+            pipe = load_pipeline(self._card, self._weights, self._placement, self._check)
+            self._tune(pipe)
+            self._pipe, self._loras = pipe, LoraSwitch(pipe, self._check)
+        assert self._loras is not None
+        self._loras.apply([Lora(*lora) for lora in loras])
+
+    def encode_prompts(self, texts: Sequence[str]) -> list[Any]:
+        """Embeddings of the texts, (1, tokens, width) on the CPU: a reel's at once, before the model is loaded.
+
+        The text encoder is loaded only if a text is new, and dropped before this returns.
+        """
+        tokens = self._card.text_tokens or WAN_TOKENS
+        if self._cache is None:
+            files = "+".join(self._digest(path) for path in self._weights.files("text_encoder"))
+            self._cache = PromptCache(f"{VERSION} {files} {self._placement.precision} {tokens}", self._folder)
+
+        def encode(missing: Sequence[str]) -> list[Any]:
+            tokenizer, encoder = load_text_encoder(self._card, self._weights, self._placement, self._check)
+            padded = self._card.pipeline.startswith("Wan")
+            made = [encode_text(tokenizer, encoder, text, tokens=tokens, padded=padded) for text in missing]
+            del tokenizer, encoder
+            self._free()
+            return made
+
+        return self._cache.get(texts, encode)
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._pipe, self._loras, self._conditions = None, None, {}
+        self._free()
+
+    def generate(
+        self,
+        request: ClipRequest,
+        context: Sequence[Frame],
+        *,
+        loras: Sequence[Lora | tuple[Path, float]] = (),
+        state: Path | None = None,
+        stop: Event | None = None,
+        on_step: Callable[[int, int], None] = lambda done, steps: None,
+    ) -> Iterator[Frame]:
+        """Yield the window's frames; those of `context` first, bit for bit.
+
+        `loras` act on this window alone. `state` is the folder of its checkpoint: found there, the window goes on; the
+        caller removes the folder once the frames are safe. When `stop` is set, the window is saved after the running
+        step and WindowStopped is raised. `on_step` is told steps done and steps in all. Rules are checked, and plates
+        read, before this returns; raises EngineError, BadPicture (an EngineError) for output that is no picture.
+        """
+        self._refuse(request, context)
+        first = list(context)
+        if not first and request.plate is not None and self._sees_plates:
+            first = [fitted(request.plate, request.width, request.height)]
+        end = None if request.end_plate is None else fitted(request.end_plate, request.width, request.height)
+        given = Given(
+            video_tensor(first) if first else None,
+            None if end is None else video_tensor([end]),
+            request.frames,
+            request.height,
+            request.width,
+        )
+        pictures = _pictures_key(first, end, request)
+        return self._frames(request, tuple(context), given, pictures, tuple(loras), state, stop or Event(), on_step)
+
+    @property
+    def _sees_plates(self) -> bool:
+        return self._card.pipeline != "WanPipeline"
+
+    def _refuse(self, request: ClipRequest, context: Sequence[Frame]) -> None:
+        """Raise EngineError for a request that breaks the card's rules. diffusers would round it silently."""
+        card, frames = self._card, request.frames
+        if frames < 1 or frames > card.longest_window or (frames - card.frame_offset) % card.frame_step:
+            rule = f"{card.frame_step}n+{card.frame_offset}"
+            raise EngineError(f"{card.name} makes {rule} frames, up to {card.longest_window}; {frames} were asked for")
+        sides, multiple = (request.width, request.height), card.size_multiple
+        if any(side % multiple or not card.smallest <= side <= card.largest for side in sides):
+            raise EngineError(
+                f"{card.name} makes sides of {card.smallest} to {card.largest} pixels in steps of {multiple}; "
+                f"{request.width}x{request.height} were asked for"
+            )
+        if card.presets_only and (request.width, request.height) not in card.sizes:
+            known = ", ".join(f"{width}x{height}" for width, height in card.sizes)
+            raise EngineError(f"{card.name} makes {known} only; {request.width}x{request.height} were asked for")
+        if len(context) > min(card.context, frames - 1):
+            raise EngineError(
+                f"{card.name} continues at most {min(card.context, frames - 1)} frames in a window of {frames}; "
+                f"{len(context)} were given; use a shorter overlap"
+            )
+        for index, frame in enumerate(context):
+            if frame.shape != (request.height, request.width, 3) or frame.dtype != np.uint16:
+                raise EngineError(
+                    f"context frame {index} is {frame.shape} {frame.dtype}; "
+                    f"expected {(request.height, request.width, 3)} uint16, as the previous window made it"
+                )
+        if card.needs_plate and request.plate is None:
+            raise EngineError(f"{card.name} animates a still: give the shot a plate")
+        if request.end_plate is not None and not card.takes_end_plate:
+            raise EngineError(
+                f"{card.name} cannot arrive at an end plate; leave it out, or use a first-and-last-frame or VACE model"
+            )
+        if request.end_plate is not None and frames < len(context) + 2:
+            raise EngineError(
+                f"a window of {frames} frames is too short to arrive at an end plate; make the shot longer"
+            )
+        if card.needs_prompt and not request.prompt.strip():
+            raise EngineError(f"{card.name} needs a prompt; write one")
+        if request.steps < 0 or request.steps + card.steps < 1 or request.guidance < 0:
+            raise EngineError(f"{request.steps} steps at guidance {request.guidance} make no picture; use 1 or more")
+
+    def _frames(
+        self,
+        request: ClipRequest,
+        context: tuple[Frame, ...],
+        given: Given,
+        pictures: str,
+        loras: tuple[Lora | tuple[Path, float], ...],
+        state: Path | None,
+        stop: Event,
+        on_step: Callable[[int, int], None],
+    ) -> Iterator[Frame]:
+        import torch
+
+        # Not `inference_mode`: its tensors may not be saved into a scheduler that a later window uses outside of it.
+        with torch.no_grad(), computing(self._card.name):
+            positive, negative = self.encode_prompts([request.prompt, request.negative_prompt])
+            self.load(loras)
+            key = self._key(request, pictures, loras)
+            kind = conditioner(self._pipe, self._on_device, self._placement.device)
+            guidance = request.guidance or self._card.guidance
+            second = self._card.guidance_2 if guidance == self._card.guidance else None
+            device = self._placement.device
+            words = Words(
+                positive.to(device, kind.dtype), negative.to(device, kind.dtype), guidance, second or guidance
+            )
+            latents, condition = self._denoised(request, given, pictures, kind, words, key, state, stop, on_step)
+            try:
+                video = judged(kind.decode(latents, condition))
+            except BadPicture:
+                if state is not None:
+                    forget_state(state, key)  # going on from it would only show the same again
+                raise
+        if video.shape[1] != request.frames:
+            raise EngineError(f"{self._card.name} decoded {video.shape[1]} frames, {request.frames} were asked for")
+        for frame in context:
+            yield frame.copy()
+        yield from frames_of(video, len(context))
+
+    def _denoised(
+        self,
+        request: ClipRequest,
+        given: Given,
+        pictures: str,
+        kind: Wan,
+        words: Words,
+        key: str,
+        state: Path | None,
+        stop: Event,
+        on_step: Callable[[int, int], None],
+    ) -> tuple[Any, dict[str, Any]]:
+        """Latents after the last step, and what they were conditioned on."""
+        import torch
+
+        scheduler, steps = self._pipe.scheduler, request.steps or self._card.steps
+        random = torch.Generator("cpu").manual_seed(request.seed)
+        condition = self._condition(kind, given, pictures, random)
+        latents = kind.noise(kind.shape(given), random)
+        scheduler.set_timesteps(steps, device=self._placement.device)
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(0)  # spares the search for the first step, which waits for the device
+        carry: dict[str, Any] = {}
+        done = 0
+        if state is not None and (found := read_state(state, key, scheduler)) is not None:
+            done, latents = found.step, found.latents.to(self._placement.device)
+            carry = {name: value.to(self._placement.device) for name, value in found.carry.items()}
+            random.set_state(found.random)
+            restore_scheduler(scheduler, found, device=self._placement.device)
+        on_step(done, steps)
+        count, saved = len(scheduler.timesteps), time.monotonic()
+        for at in range(done, count):
+            latents = kind.advance(latents, at, condition, words, carry, random)
+            on_step(at + 1, steps)
+            stopping = stop.is_set()
+            if state is not None and (stopping or at + 1 == count or time.monotonic() - saved >= self._every):
+                if not bool(torch.isfinite(latents).all()):
+                    raise BadPicture(
+                        f"the latents are not finite after step {at + 1} of {count}; "
+                        "render in bfloat16 or float32, or with more memory kept free"
+                    )
+                save_state(
+                    state,
+                    key,
+                    step=at + 1,
+                    latents=latents,
+                    carry=carry,
+                    scheduler=scheduler,
+                    random=random.get_state(),
+                )
+                saved = time.monotonic()
+            if stopping:
+                where = "saved" if state is not None else "not saved: no folder was given for it"
+                raise WindowStopped(
+                    f"stopped on request after step {at + 1} of {count}, {where}; render again to go on"
+                )
+        return latents, condition
+
+    def _condition(self, kind: Wan, given: Given, pictures: str, random: Any) -> dict[str, Any]:
+        """What the pictures become in the model's terms; the last two are kept for takes that share them."""
+        sampled = type(kind).__name__ == "CogVideo"  # its encoding draws from the window's own random numbers
+        if sampled or pictures not in self._conditions:
+            made = kind.encode(given, random)
+            if sampled:
+                return made
+            self._conditions[pictures] = made
+            while len(self._conditions) > 2:
+                self._conditions.pop(next(iter(self._conditions)))
+        return self._conditions[pictures]
+
+    def _key(self, request: ClipRequest, pictures: str, loras: Sequence[Lora | tuple[Path, float]]) -> str:
+        """sha256 of all that the latents depend on."""
+        adapters = [
+            (self._digest(lora.path), lora.scale, self._digest(lora.low_noise) if lora.low_noise else "")
+            for lora in (Lora(*pair) for pair in loras)
+        ]
+        how = self._placement
+        facts = [self.version, how.device.partition(":")[0], how.precision, how.fp8, how.tiling, pictures]
+        facts += [request.frames, request.width, request.height, request.seed, request.prompt, request.negative_prompt]
+        facts += [request.steps or self._card.steps, request.guidance or self._card.guidance, adapters]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def _on_device(self, part: str) -> Any:
+        """The part, on the device. Where parts take turns, the others leave it first."""
+        wanted = getattr(self._pipe, part)
+        mode, device = self._placement.offload, self._placement.device
+        if mode == "none" or (mode == "group" and part.startswith("transformer")):
+            return wanted
+        for name in ("transformer", "transformer_2", "vae", "image_encoder"):
+            other = getattr(self._pipe, name, None)
+            if other is not None and other is not wanted and not (mode == "group" and name.startswith("transformer")):
+                other.to("cpu")
+        return wanted.to(device)
+
+    def _free(self) -> None:
+        """Give dropped parts' memory back."""
+        import torch
+
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _pictures_key(first: Sequence[Frame], end: Frame | None, request: ClipRequest) -> str:
+    """sha256 of the condition pictures and the window's shape."""
+    digest = hashlib.sha256(f"{request.frames} {request.width}x{request.height} {len(first)} {end is None}".encode())
+    for frame in (*first, *(() if end is None else (end,))):
+        digest.update(np.ascontiguousarray(frame).data)
+    return digest.hexdigest()
