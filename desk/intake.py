@@ -46,8 +46,8 @@ class Outcome:
 def rules(settings: Settings, *, show: str | None) -> SubmissionRules:
     """What a list is held against on this machine."""
     models = {}
-    for name in engines.model_names():
-        spec = engines.spec_for(name, engine=settings.engine)
+    for name in engines.model_names(settings.weights):
+        spec = engines.rules_for(name, engine=settings.engine, weights=settings.weights)
         # no bounds on size: a delivery may be larger or smaller than what the model makes, it is scaled
         models[name] = ModelRules(needs_plate=spec.needs_plate, needs_prompt=spec.needs_prompt)
     return SubmissionRules(plate_root=settings.plates, default_show=show, default_model=ANIMATIC, models=models)

@@ -55,8 +55,8 @@ def names_to_render(settings: Settings, shots: Sequence[str], *, require_rife: b
 
 def _check_engine(settings: Settings) -> None:
     """Raise PlanError if DAILIES_ENGINE names no engine: said once, not for every shot."""
-    if settings.engine and settings.engine not in engines.model_names():
-        known = ", ".join(engines.model_names())
+    if settings.engine and settings.engine not in engines.model_names(settings.weights):
+        known = ", ".join(engines.model_names(settings.weights))
         raise PlanError(f"DAILIES_ENGINE is {settings.engine!r}; unset it, or use animatic or another of: {known}")
 
 
@@ -77,7 +77,7 @@ def dry_run(settings: Settings, shots: Sequence[str], *, require_rife: bool = Fa
         records = _wanted(catalogue, shots)
     for record in records:
         try:
-            spec = engines.spec_for(record.shot.model, engine=settings.engine)
+            spec = engines.spec_for(record.shot.model, engine=settings.engine, weights=settings.weights)
             plan = plan_take(record.shot, spec, interpolator=interpolator, version=_next_version(record))
         except (PlanError, EngineError) as error:
             errors.append({"shot": record.shot.name, "error": str(error)})

@@ -138,7 +138,7 @@ def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, requir
     """Plan, take up or begin the take, make it, and write down how it ended."""
     shot = record.shot
     interpolator = engines.interpolator(settings.weights, require_rife=require_rife)
-    spec = engines.spec_for(shot.model, engine=settings.engine)
+    spec = engines.spec_for(shot.model, engine=settings.engine, weights=settings.weights)
 
     def planned(version: int) -> TakePlan:
         return plan_take(shot, spec, interpolator=interpolator.spec, version=version)
@@ -162,7 +162,7 @@ def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, requir
     )
     plan = planned(take.version)
     work = settings.work / shot.show / shot.code / plan.join_key[:16]
-    place = steps.Place(settings.ffmpeg, work, versions / f"v{take.version:03d}")
+    place = steps.Place(settings.ffmpeg, work, versions / f"v{take.version:03d}", settings.weights)
     seconds: dict[str, float] = {}
     try:
         check_disk(estimate(plan).bytes - bytes_below(work), settings.home, what=plan.slate)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -167,6 +168,20 @@ def cards() -> Mapping[str, Card]:
     return parse_cards(texts)
 
 
+def cards_with(weights: Path) -> Mapping[str, Card]:
+    """Our cards, and those that lie beside their weights as `WEIGHTS/NAME/card.toml`; the latter win.
+
+    Raises CardError for a file that is not a card.
+    """
+    own = sorted(weights.glob("*/card.toml"))
+    if not own:
+        return cards()
+    from models.card_reader import parse_cards
+
+    found = parse_cards({path.parent.name: path.read_text(encoding="utf-8") for path in own})
+    return MappingProxyType({**cards(), **found})
+
+
 def card(name: str) -> Card:
     """The card of that name. Raises CardError naming the known ones."""
     known = cards()
@@ -204,6 +219,8 @@ def generator_spec(card: Card, *, engine: str | None = None) -> GeneratorSpec:
         largest=card.largest,
         needs_plate=card.needs_plate,
         needs_prompt=card.needs_prompt,
+        takes_end_plate=card.takes_end_plate,
+        presets_only=card.presets_only,
         steps=card.steps,
         guidance=card.guidance,
         negative_prompt=card.negative_prompt,

@@ -55,6 +55,10 @@ class GeneratorSpec:
     """False for a text-to-video model."""
     needs_prompt: bool = True
     """False where words change nothing."""
+    takes_end_plate: bool = True
+    """Whether the model can arrive at a given last frame."""
+    presets_only: bool = False
+    """Whether it makes its preset sizes and no other."""
     steps: int = 0
     """Default denoising steps; 0 where the word means nothing."""
     guidance: float = 0.0
@@ -112,6 +116,8 @@ class ClipRequest:
     guidance: float = 0.0
     end_plate: Path | None = None
     """The still that the window must arrive at; only ever set on the last window."""
+    state: Path | None = None
+    """Folder in which the engine may keep what it needs to go on with this window after a crash; None for nowhere."""
 
 
 class ImageToVideo(Protocol):

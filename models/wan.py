@@ -156,9 +156,10 @@ class DiffusionEngine:
         """Yield the window's frames; those of `context` first, bit for bit.
 
         `loras` act on this window alone. `state` is the folder of its checkpoint: found there, the window goes on; the
-        caller removes the folder once the frames are safe. When `stop` is set, the window is saved after the running
-        step and WindowStopped is raised. `on_step` is told steps done and steps in all. Rules are checked, and plates
-        read, before this returns; raises EngineError, BadPicture (an EngineError) for output that is no picture.
+        caller removes the folder once the frames are safe; None means the request's own. When `stop` is set, the window
+        is saved after the running step and WindowStopped is raised. `on_step` is told steps done and steps in all.
+        Rules are checked, and plates read, before this returns; raises EngineError, BadPicture (an EngineError) for
+        output that is no picture.
         """
         self._refuse(request, context)
         first = list(context)
@@ -173,6 +174,7 @@ class DiffusionEngine:
             request.width,
         )
         pictures = _pictures_key(first, end, request)
+        state = state or request.state
         return self._frames(request, tuple(context), given, pictures, tuple(loras), state, stop or Event(), on_step)
 
     @property

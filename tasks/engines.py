@@ -5,17 +5,23 @@ Knows: which engine answers to which name, where RIFE's weights lie. Does not kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from models.cards import card, cards, generator_spec
+from models.cards import Card, CardError, cards_with, generator_spec
 from models.interface import EngineUnavailable, FrameInterpolator, GeneratorSpec, ImageToVideo, InterpolatorSpec
 from tasks.errors import MachineNotReadyError
 
 ANIMATIC: Final = "animatic"
+
+NOT_INSTALLED: Final = "not installed"
+"""Version of a spec whose weights are not on this machine."""
+
+NOWHERE: Final = Path("/nonexistent")
+"""A weights folder that holds nothing."""
 
 NOTICES: Final = {
     ANIMATIC: "Animatic: a camera move over the still, for planning. No image-to-video model made this.",
@@ -36,32 +42,61 @@ class EngineState:
     """What to do if it is not ready."""
 
 
-def spec_for(model: str, *, engine: str = "") -> GeneratorSpec:
+def rules_for(model: str, *, engine: str = "", weights: Path = NOWHERE) -> GeneratorSpec:
     """The planner's rules for a shot that asks for `model`, on `engine` if DAILIES_ENGINE overrides it.
 
     The animatic keeps the window rule of the model it stands in for, so a preview has the plan of the real thing.
-    Raises EngineError for a name without a card.
+    Looks at no weights. Raises EngineError for a name without a card.
     """
-    if engine and engine != ANIMATIC:
-        return generator_spec(card(engine))
-    return generator_spec(card(model), engine=engine or None)
-
-
-@cache
-def generator(engine: str) -> ImageToVideo:
-    """The engine of that name, loaded once per process. Raises EngineUnavailable if this machine cannot run it."""
+    known = cards_with(weights)
     if engine == ANIMATIC:
+        return generator_spec(_card(known, model), engine=ANIMATIC)
+    return generator_spec(_card(known, engine or model))
+
+
+def spec_for(model: str, *, engine: str = "", weights: Path = NOWHERE) -> GeneratorSpec:
+    """`rules_for`, with the version of the weights that are installed: what content keys rest on.
+
+    Without weights the version says so, and rendering will refuse. Raises EngineError for a model that does not fit
+    this machine, or weights that are not what they should be.
+    """
+    rules = rules_for(model, engine=engine, weights=weights)
+    if rules.engine == ANIMATIC:
+        return rules
+    from tasks.diffusion import installed_version
+
+    version = installed_version(_card(cards_with(weights), rules.name), weights)
+    return replace(rules, version=version or NOT_INSTALLED)
+
+
+def generator(spec: GeneratorSpec, *, weights: Path = NOWHERE) -> ImageToVideo:
+    """The engine of a plan. A diffusion model stays loaded until another is asked for.
+
+    Raises EngineUnavailable if this machine cannot run it.
+    """
+    if spec.engine == ANIMATIC:
         from models.animatic import Animatic
 
         return Animatic()
-    raise EngineUnavailable(
-        f"engine {engine!r} is not installed here; preview the list with DAILIES_ENGINE={ANIMATIC} meanwhile"
-    )
+    if spec.version == NOT_INSTALLED:
+        raise EngineUnavailable(
+            f"the weights of {spec.name} are not installed; `dailies weights pull {spec.name}` fetches them, "
+            f"DAILIES_ENGINE={ANIMATIC} previews the list meanwhile"
+        )
+    from tasks.diffusion import diffusion_engine
+
+    return diffusion_engine(_card(cards_with(weights), spec.name), weights)
 
 
-def model_names() -> tuple[str, ...]:
-    """Names of all cards."""
-    return tuple(sorted(cards()))
+def _card(known: Mapping[str, Card], name: str) -> Card:
+    if name not in known:
+        raise CardError(f"no model card is called {name!r}; use one of: {', '.join(known)}")
+    return known[name]
+
+
+def model_names(weights: Path = NOWHERE) -> tuple[str, ...]:
+    """Names of all cards, those beside their weights included."""
+    return tuple(sorted(cards_with(weights)))
 
 
 @cache

@@ -18,8 +18,8 @@ from tasks.plan import TakePlan, Window
 from tasks.progress import Progress, announce
 
 
-def request_for(plan: TakePlan, window: Window) -> ClipRequest:
-    """The window in the engine's words: plain numbers, paths and prompts."""
+def request_for(plan: TakePlan, window: Window, *, state: Path | None = None) -> ClipRequest:
+    """The window in the engine's words: plain numbers, paths and prompts. `state` is the folder of its checkpoint."""
     shot, spec = plan.shot, plan.spec
     last = window.index == len(plan.windows) - 1
     return ClipRequest(
@@ -38,6 +38,7 @@ def request_for(plan: TakePlan, window: Window) -> ClipRequest:
         camera=shot.camera,
         steps=spec.steps if shot.steps is None else shot.steps,
         guidance=spec.guidance if shot.guidance is None else shot.guidance,
+        state=state,
     )
 
 
@@ -57,9 +58,17 @@ def context_frames(window: Window, before: Clip, *, ffmpeg: str) -> list[Frame]:
 
 
 def generate_window(
-    plan: TakePlan, window: Window, target: Path, *, before: Clip | None, engine: ImageToVideo, ffmpeg: str
+    plan: TakePlan,
+    window: Window,
+    target: Path,
+    *,
+    before: Clip | None,
+    engine: ImageToVideo,
+    ffmpeg: str,
+    state: Path | None = None,
 ) -> None:
-    """Write the window's frames to `target`.
+    """Write the window's frames to `target`. `state` is a folder that outlives this attempt, for the engine's
+    checkpoint.
 
     Raises StepError, named with the slate, if the engine refuses, fails or yields another number of frames than
     asked; FfmpegError if the file cannot be written.
@@ -70,7 +79,7 @@ def generate_window(
     asked = len(window.span.range)
     try:
         with FrameWriter(argv, width=plan.width, height=plan.height, what=what) as writer:
-            for frame in _announced(engine.generate(request_for(plan, window), context), plan, window):
+            for frame in _announced(engine.generate(request_for(plan, window, state=state), context), plan, window):
                 writer.write(frame)
             if writer.written != asked:
                 raise StepError(f"{what}: {engine.name} made {writer.written} frames, {asked} were asked for")

@@ -157,6 +157,8 @@ def _plan(shot: Shot, spec: GeneratorSpec, interpolator: InterpolatorSpec, versi
         raise PlanError(f"{spec.name} animates a still; give the shot a plate")
     if spec.needs_prompt and not shot.prompt:
         raise PlanError(f"{spec.name} needs a prompt; write one, or preview with DAILIES_ENGINE=animatic")
+    if shot.end_plate is not None and not spec.takes_end_plate:
+        raise PlanError(f"{spec.name} cannot arrive at an end plate; leave it out, or choose a model that can")
     delivery_size = _delivery_size(shot, spec)
     width, height = _generated_size(delivery_size, spec)
     native_frames = native_frames_needed(
@@ -164,6 +166,11 @@ def _plan(shot: Shot, spec: GeneratorSpec, interpolator: InterpolatorSpec, versi
     )
     spans = span_windows(native_frames, spec=spec, overlap=overlap)
     seed = derived_seed(shot.show, shot.code) if shot.seed is None else shot.seed
+    if len(spans) > 1 and not spec.context:
+        raise PlanError(
+            f"{spec.name} cannot continue a window: at most {spec.longest_window} native frames, "
+            f"{native_frames} are needed; shorten the shot, or choose a model that takes context"
+        )
     windows = _windows(shot, spec, spans, overlap=overlap, seed=seed, size=(width, height), total=native_frames)
     join_key = content_key(
         step="join",
@@ -290,6 +297,7 @@ def _delivery_size(shot: Shot, spec: GeneratorSpec) -> tuple[int, int]:
 
 def _generated_size(asked: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
     """What the model makes: the delivery size where it can, else its preset of the nearest shape, to be scaled."""
-    if all(side % spec.size_multiple == 0 and spec.smallest <= side <= spec.largest for side in asked):
+    fits = not spec.presets_only or asked in spec.sizes
+    if fits and all(side % spec.size_multiple == 0 and spec.smallest <= side <= spec.largest for side in asked):
         return asked
     return _nearest_preset(Fraction(*asked), spec)

@@ -6,7 +6,7 @@ used and tested without a server.
 
     work/{show}/{shot}/{key}/
         plan.json               written before any engine starts
-        windows/000.mkv ...     one clip per window
+        windows/000.mkv ...     one clip per window; 000.state/ while a model is at it
         joined.mkv              only if there are two windows or more
         master.mkv
         deliverables/...        encoded and inspected, not yet published
@@ -17,6 +17,7 @@ used and tested without a server.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class Place:
     """Folder of the take's unfinished and resumable work."""
     version: Path
     """Folder that the take will be published as; its parent holds the shot's other versions."""
+    weights: Path
+    """Folder of model weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,15 @@ def generate(plan: TakePlan, window: Window, *, before: Clip | None, place: Plac
     """One window's clip. The engine is loaded only if the window is not there yet."""
     started = time.perf_counter()
 
-    def make(target: Path) -> None:
-        engine = engines.generator(plan.spec.engine)
-        generate_window(plan, window, target, before=before, engine=engine, ffmpeg=place.ffmpeg)
+    path = place.work / "windows" / f"{window.index:03d}.mkv"
+    state = path.with_suffix(".state")
 
-    kept, made = _once(place, place.work / "windows" / f"{window.index:03d}.mkv", key=window.key, make=make)
+    def make(target: Path) -> None:
+        engine = engines.generator(plan.spec, weights=place.weights)
+        generate_window(plan, window, target, before=before, engine=engine, ffmpeg=place.ffmpeg, state=state)
+
+    kept, made = _once(place, path, key=window.key, make=make)
+    shutil.rmtree(state, ignore_errors=True)
     clip = Clip(kept.path, kept.sha256, kept.bytes, window.span.range, plan.spec.native_rate, plan.width, plan.height)
     step = f"generate window {window.index + 1} of {len(plan.windows)}"
     return _finish(plan.slate, step, clip, made=made, started=started, counts=f"{len(clip.range)} frames")
