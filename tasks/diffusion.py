@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from models.cards import Card
 from models.interface import EngineError, EngineUnavailable, ImageToVideo
@@ -98,9 +100,32 @@ def installed_version(card: Card, weights: Path) -> str:
     from models.wan import engine_version
 
     digests = Digests(weights)
-    version = engine_version(card, Weights(folder, transformer_file(folder)), digests.of)
+    found = engine_version(card, Weights(folder, transformer_file(folder)), digests.of)
     digests.save()
-    return version
+    return found
+
+
+def engine_facts(card: Card, weights: Path) -> Mapping[str, Any]:
+    """How an installed model runs here, for the manifest. `weights` names files relative to the weights folder."""
+    from models.diffusion import Placement, Weights
+
+    folder, device = model_folder(weights, card.name), device_facts().kind
+    rung = placed(card, weights)
+    digests = Digests(weights)
+    files = Weights(folder, transformer_file(folder)).files()
+    known = [{"path": path.relative_to(weights).as_posix(), "sha256": digests.of(path)} for path in files]
+    digests.save()
+    return {
+        "weights": known,
+        "precision": Placement.of(rung, device).precision,
+        "offload": rung.offload,
+        "rung": rung.name,
+        "attention": "torch",  # scaled_dot_product_attention, which chooses its own kernel
+        "cache_profile": "none",
+        "device": device,
+        "rng_device": "cpu",
+        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+    }
 
 
 _loaded: dict[tuple[str, Path], ImageToVideo] = {}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from models.cards import Card, CardError, cards_with, generator_spec
 from models.interface import EngineUnavailable, FrameInterpolator, GeneratorSpec, ImageToVideo, InterpolatorSpec
@@ -86,6 +86,25 @@ def generator(spec: GeneratorSpec, *, weights: Path = NOWHERE) -> ImageToVideo:
     from tasks.diffusion import diffusion_engine
 
     return diffusion_engine(_card(cards_with(weights), spec.name), weights)
+
+
+def facts(spec: GeneratorSpec, *, weights: Path = NOWHERE) -> Mapping[str, Any]:
+    """How an engine runs on this machine, for the manifest: weights with sha256, arithmetic, device, versions."""
+    if spec.engine == ANIMATIC:
+        return {
+            "weights": [],
+            "precision": "float32",
+            "offload": "none",
+            "rung": "none",
+            "attention": "none",
+            "cache_profile": "none",
+            "device": "cpu",
+            "rng_device": "cpu",
+            "versions": {},
+        }
+    from tasks.diffusion import engine_facts
+
+    return engine_facts(_card(cards_with(weights), spec.name), weights)
 
 
 def _card(known: Mapping[str, Card], name: str) -> Card:

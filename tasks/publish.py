@@ -68,6 +68,7 @@ def manifest(
     *,
     master: Master,
     retime: Mapping[str, Any],
+    engine: Mapping[str, Any],
     ffmpeg: str,
     encoder_argv: Mapping[str, Sequence[str]],
     version: Path,
@@ -80,8 +81,8 @@ def manifest(
 ) -> dict[str, Any]:
     """Enough to make the same pixels again. Paths are relative to the manifest's folder, which will be `version`.
 
-    `encoder_argv` is ffmpeg's command line by deliverable, paths reduced to names. The master's path leads into the
-    work folder, which is swept some day; its sha256 stays true.
+    `engine` says how the engine ran (tasks.engines.facts). `encoder_argv` is ffmpeg's command line by deliverable,
+    paths reduced to names. The master's path leads into the work folder, swept some day; its sha256 stays true.
     """
     planned = plan_json(plan)
     return {
@@ -94,15 +95,9 @@ def manifest(
             "card": plan.spec.name,
             "engine": plan.spec.engine,
             "version": plan.spec.version,
-            "weights": [],
-            "precision": "float32",
-            "offload": "none",
-            "rung": "none",
-            "attention": "none",
-            "cache_profile": "none",
-            "device": "cpu",
-            "rng_device": "cpu",
+            **engine,
             "versions": {
+                **engine["versions"],
                 "python": platform.python_version(),
                 "dailies": installed("dailies"),
                 "numpy": installed("numpy"),

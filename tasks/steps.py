@@ -277,6 +277,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             plan,
             master=evidence.master,
             retime=evidence.retime,
+            engine=engines.facts(plan.spec, weights=place.weights),
             ffmpeg=place.ffmpeg,
             encoder_argv={kept.path.name: kept.notes["argv"] for kept in evidence.encoded.files},
             version=place.version,

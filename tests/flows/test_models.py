@@ -76,6 +76,10 @@ def test_a_list_for_a_model_becomes_deliverables(tiny: House) -> None:
         assert sum(1 for _ in container.decode(video=0)) == 9
     manifest = json.loads(Path(report["manifest"]).read_text())
     assert manifest["engine"]["engine"] == "wan"
+    assert manifest["engine"]["device"] == "cpu"
+    assert manifest["engine"]["versions"]["torch"].startswith("2.13")
+    assert {entry["path"].split("/")[1] for entry in manifest["engine"]["weights"]} >= {"transformer", "vae"}
+    assert all(len(entry["sha256"]) == 64 for entry in manifest["engine"]["weights"])
     assert manifest["notices"] == []
     assert manifest["plan"]["windows"][0]["frames"] == 9
     assert not list(tiny.home.glob("work/**/*.state"))
