@@ -20,7 +20,7 @@ from models.cards import Card
 GB: Final = 10**9
 RESERVE: Final = 1_000_000_000
 """Device context (about 0.5 GB), kernels' workspaces, gaps between blocks; estimated."""
-PROCESS: Final = 3_000_000_000
+INTERPRETER: Final = 3_000_000_000
 """Host memory of the process itself with its libraries loaded; estimated."""
 HOST_SLACK: Final = 1.15
 """Host memory while a file is loaded, over the file's size: the bound that loading is held to."""
@@ -162,14 +162,14 @@ def predict(card: Card, *, width: int, height: int, frames: int, rung: Rung) -> 
     read = stored if rung.quantised else int(card.parameters * GB * wide)  # fp8 is made from 16 bits while loading
     largest = max((file.bytes for file in card.files if file.bytes), default=read)
     prompts = text if rung.text == "cpu" else 0
-    ram = PROCESS + max(prompts, max(parked, int(largest * HOST_SLACK)) + 2 * output)
+    ram = INTERPRETER + max(prompts, max(parked, int(largest * HOST_SLACK)) + 2 * output)
     return Need(sum(parts.values()), ram, phase, MappingProxyType(parts))
 
 
 def on_cpu(card: Card, *, width: int, height: int, frames: int, rung: Rung) -> Need:
     """The same without a device: all of it is system memory."""
     need = predict(card, width=width, height=height, frames=frames, rung=rung)
-    return Need(0, need.vram - RESERVE + PROCESS, need.phase, MappingProxyType({}))
+    return Need(0, need.vram - RESERVE + INTERPRETER, need.phase, MappingProxyType({}))
 
 
 def needs(card: Card, device: DeviceFacts, *, width: int, height: int, frames: int, rung: Rung) -> Need:

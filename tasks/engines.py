@@ -1,4 +1,4 @@
-"""Names -> engines. The only module that imports the heavy ones, and only inside functions.
+"""Names -> engines. With tasks.diffusion the only module that imports the heavy ones, and only inside functions.
 
 Knows: which engine answers to which name, where RIFE's weights lie. Does not know: shots, files of a take.
 """
