@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.camera import VERSION, CameraPose, camera_pose, known_move, rotates
-from models.interface import ClipRequest, EngineError, Frame
+from models.interface import ClipRequest, EngineError, Frame, Watch
 from models.plate import read_plate
 
 LOBES: Final = 3
@@ -69,11 +69,13 @@ class Animatic:
         """Of path and resampling together."""
         return VERSION
 
-    def generate(self, request: ClipRequest, context: Sequence[Frame]) -> Iterator[Frame]:
+    def generate(self, request: ClipRequest, context: Sequence[Frame], watch: Watch | None = None) -> Iterator[Frame]:
         """Yield the window's frames; those of `context` first, bit for bit.
 
-        Reads the plate and raises EngineError before it returns, so no frame precedes an error.
+        Reads the plate and raises EngineError before it returns, so no frame precedes an error. A window takes seconds:
+        nobody is told of steps, and it is not stopped.
         """
+        del watch
         _check(request, context)
         if request.plate is None:
             raise EngineError("the animatic engine moves a camera over a still: give the shot a plate")

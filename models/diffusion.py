@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from models.cards import Card
-from models.interface import EngineError, EngineUnavailable
+from models.interface import EngineError, EngineUnavailable, OutOfMemory
 from models.memory import Rung
 from models.original_names import CLIP, UMT5, renamed
 from models.single_files import config_folder, empty_model, keep_precise, read_json, same_numbers, single_state
@@ -54,10 +54,6 @@ SCHEDULERS: Final = (
     "CogVideoXDPMScheduler",
 )
 """Schedulers whose whole state is known to be saved and restored."""
-
-
-class OutOfMemory(EngineError):  # noqa: N818 - reads as the state it names
-    """The device's memory did not suffice; another placement may."""
 
 
 @dataclass(frozen=True, slots=True)

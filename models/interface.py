@@ -9,11 +9,12 @@ holds no more than it needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from threading import Event
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,10 @@ class GeneratorSpec:
     """Default guidance scale; 0 where the word means nothing."""
     negative_prompt: str = ""
     """Default negative prompt."""
+    profile: str = ""
+    """How fast at what price: `exact`, `fast` or `draft`; empty where there is no choice. Part of the content key."""
+    distilled: str = ""
+    """Name of the LoRA that this profile puts on: it stands for steps left out. Empty for none."""
     seconds_per_megapixel: float = 0.5
     """Prior for estimates: seconds per megapixel of generated frame on a reference machine."""
 
@@ -87,6 +92,16 @@ class InterpolatorSpec:
     """Digest of its weights, empty if it has none."""
     version: str
     """Version of the code: part of the content key."""
+
+
+class Lora(NamedTuple):
+    """One LoRA file and how strongly it acts; a plain (path, scale) pair is accepted in its place."""
+
+    path: Path
+    """.safetensors."""
+    scale: float = 1.0
+    low_noise: Path | None = None
+    """File for the low-noise expert of a two-expert model; None: `path` acts on both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,18 @@ class ClipRequest:
     """The still that the window must arrive at; only ever set on the last window."""
     state: Path | None = None
     """Folder in which the engine may keep what it needs to go on with this window after a crash; None for nowhere."""
+    loras: tuple[Lora, ...] = ()
+    """What changes the model for this window alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Whoever waits for a window: is told how far it is, and may ask it to stop."""
+
+    stop: Event = field(default_factory=Event)
+    """When set, the engine saves what it has and raises WindowStopped."""
+    on_step: Callable[[int, int], None] = lambda done, steps: None
+    """Called with the steps done and the steps in all, where a window is made in steps."""
 
 
 class ImageToVideo(Protocol):
@@ -133,13 +160,13 @@ class ImageToVideo(Protocol):
         """Changes whenever the same request would give other pixels."""
         ...
 
-    def generate(self, request: ClipRequest, context: Sequence[Frame]) -> Iterator[Frame]:
+    def generate(self, request: ClipRequest, context: Sequence[Frame], watch: Watch | None = None) -> Iterator[Frame]:
         """Yield exactly `request.frames` frames in order.
 
         `context` holds the tail of the previous window, oldest first: frames `first_frame` to
         `first_frame + len(context)` of the shot. The first `len(context)` frames yielded continue it
         and equal it bit for bit where the engine can pin them. Raises EngineError for a request it cannot
-        fulfil, before the first frame is yielded.
+        fulfil, before the first frame is yielded; WindowStopped when `watch` asks for it, then too.
         """
         ...
 
@@ -164,9 +191,24 @@ class EngineError(Exception):
     """An engine cannot do what it was asked; the message says what, why and the remedy.
 
     EngineError
-    `-- EngineUnavailable   this machine lacks something (library, weights, device)
+    |-- EngineUnavailable   this machine lacks something (library, weights, device)
+    |-- OutOfMemory         the device's memory did not suffice; a thriftier way may do
+    |-- BadPicture          what came out is no picture; a more precise way may do
+    `-- WindowStopped       it was asked to stop; what it has is saved
     """
 
 
 class EngineUnavailable(EngineError):  # noqa: N818 - reads as the state it names
     """This machine cannot run the engine; the message says what is missing and where to get it."""
+
+
+class OutOfMemory(EngineError):  # noqa: N818 - reads as the state it names
+    """The device's memory did not suffice; another placement may."""
+
+
+class BadPicture(EngineError):  # noqa: N818 - reads as the state it names
+    """The model made no picture: values that are not finite, one colour, or the same frame throughout."""
+
+
+class WindowStopped(EngineError):  # noqa: N818 - reads as the state it names
+    """The window was stopped on request; its checkpoint is saved, and the same request goes on from there."""

@@ -13,17 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.interface import EngineError, EngineUnavailable
-
-
-class Lora(NamedTuple):
-    """One file and how strongly it acts; a plain (path, scale) pair is accepted in its place."""
-
-    path: Path
-    """.safetensors."""
-    scale: float = 1.0
-    low_noise: Path | None = None
-    """File for the low-noise expert of a two-expert model; None: `path` acts on both."""
+from models.interface import EngineError, EngineUnavailable, Lora
 
 
 class Pair(NamedTuple):

@@ -14,16 +14,12 @@ from typing import Any, Final
 import numpy as np
 
 from models.animatic import Span, resample
-from models.interface import EngineError, Frame
+from models.interface import BadPicture, Frame
 from models.plate import read_plate
 
 WHITE: Final = 65535
 FLAT: Final = 1 / 255
 """Greatest range of values (full scale 1) of a picture that is one colour: below it an 8-bit screen shows nothing."""
-
-
-class BadPicture(EngineError):  # noqa: N818 - reads as the state it names
-    """The model made no picture: values that are not finite, one colour, or the same frame throughout."""
 
 
 def fitted(path: Path, width: int, height: int) -> Frame:

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Event
 from typing import Any, Final
 
 import numpy as np
@@ -33,12 +32,12 @@ from models.diffusion import (
     load_text_encoder,
     parts_of,
 )
-from models.interface import ClipRequest, EngineError, Frame
-from models.lora import Lora, LoraSwitch
-from models.pixels import BadPicture, fitted, frames_of, judged, video_tensor
+from models.interface import BadPicture, ClipRequest, EngineError, Frame, Lora, Watch, WindowStopped
+from models.lora import LoraSwitch
+from models.pixels import fitted, frames_of, judged, video_tensor
 from models.prompts import PromptCache, encode_text
 from models.weights_lock import file_sha256
-from models.windows_state import WindowStopped, forget_state, read_state, restore_scheduler, save_state
+from models.windows_state import forget_state, read_state, restore_scheduler, save_state
 
 VERSION: Final = "1"
 """Raise when the same weights and request would give other pixels."""
@@ -147,19 +146,14 @@ class DiffusionEngine:
         self,
         request: ClipRequest,
         context: Sequence[Frame],
-        *,
-        loras: Sequence[Lora | tuple[Path, float]] = (),
-        state: Path | None = None,
-        stop: Event | None = None,
-        on_step: Callable[[int, int], None] = lambda done, steps: None,
+        watch: Watch | None = None,
     ) -> Iterator[Frame]:
         """Yield the window's frames; those of `context` first, bit for bit.
 
-        `loras` act on this window alone. `state` is the folder of its checkpoint: found there, the window goes on; the
-        caller removes the folder once the frames are safe; None means the request's own. When `stop` is set, the window
-        is saved after the running step and WindowStopped is raised. `on_step` is told steps done and steps in all.
-        Rules are checked, and plates read, before this returns; raises EngineError, BadPicture (an EngineError) for
-        output that is no picture.
+        `request.state` is the folder of the window's checkpoint: found there, the window goes on; the caller removes
+        the folder once the frames are safe. When `watch.stop` is set, the window is saved after the running step and
+        WindowStopped is raised. Rules are checked, and plates read, before this returns; raises EngineError, BadPicture
+        for output that is no picture, OutOfMemory.
         """
         self._refuse(request, context)
         first = list(context)
@@ -174,8 +168,7 @@ class DiffusionEngine:
             request.width,
         )
         pictures = _pictures_key(first, end, request)
-        state = state or request.state
-        return self._frames(request, tuple(context), given, pictures, tuple(loras), state, stop or Event(), on_step)
+        return self._frames(request, tuple(context), given, pictures, watch or Watch())
 
     @property
     def _sees_plates(self) -> bool:
@@ -228,18 +221,15 @@ class DiffusionEngine:
         context: tuple[Frame, ...],
         given: Given,
         pictures: str,
-        loras: tuple[Lora | tuple[Path, float], ...],
-        state: Path | None,
-        stop: Event,
-        on_step: Callable[[int, int], None],
+        watch: Watch,
     ) -> Iterator[Frame]:
         import torch
 
         # Not `inference_mode`: its tensors may not be saved into a scheduler that a later window uses outside of it.
         with torch.no_grad(), computing(self._card.name):
             positive, negative = self.encode_prompts([request.prompt, request.negative_prompt])
-            self.load(loras)
-            key = self._key(request, pictures, loras)
+            self.load(request.loras)
+            key = self._key(request, pictures)
             kind = conditioner(self._pipe, self._on_device, self._placement.device)
             guidance = request.guidance or self._card.guidance
             second = self._card.guidance_2 if guidance == self._card.guidance else None
@@ -247,12 +237,12 @@ class DiffusionEngine:
             words = Words(
                 positive.to(device, kind.dtype), negative.to(device, kind.dtype), guidance, second or guidance
             )
-            latents, condition = self._denoised(request, given, pictures, kind, words, key, state, stop, on_step)
+            latents, condition = self._denoised(request, given, pictures, kind, words, key, watch)
             try:
                 video = judged(kind.decode(latents, condition))
             except BadPicture:
-                if state is not None:
-                    forget_state(state, key)  # going on from it would only show the same again
+                if request.state is not None:
+                    forget_state(request.state, key)  # going on from it would only show the same again
                 raise
         if video.shape[1] != request.frames:
             raise EngineError(f"{self._card.name} decoded {video.shape[1]} frames, {request.frames} were asked for")
@@ -268,14 +258,12 @@ class DiffusionEngine:
         kind: Wan,
         words: Words,
         key: str,
-        state: Path | None,
-        stop: Event,
-        on_step: Callable[[int, int], None],
+        watch: Watch,
     ) -> tuple[Any, dict[str, Any]]:
         """Latents after the last step, and what they were conditioned on."""
         import torch
 
-        scheduler, steps = self._pipe.scheduler, request.steps or self._card.steps
+        scheduler, steps, state = self._pipe.scheduler, request.steps or self._card.steps, request.state
         random = torch.Generator("cpu").manual_seed(request.seed)
         condition = self._condition(kind, given, pictures, random)
         latents = kind.noise(kind.shape(given), random)
@@ -289,12 +277,12 @@ class DiffusionEngine:
             carry = {name: value.to(self._placement.device) for name, value in found.carry.items()}
             random.set_state(found.random)
             restore_scheduler(scheduler, found, device=self._placement.device)
-        on_step(done, steps)
+        watch.on_step(done, steps)
         count, saved = len(scheduler.timesteps), time.monotonic()
         for at in range(done, count):
             latents = kind.advance(latents, at, condition, words, carry, random)
-            on_step(at + 1, steps)
-            stopping = stop.is_set()
+            watch.on_step(at + 1, steps)
+            stopping = watch.stop.is_set()
             if state is not None and (stopping or at + 1 == count or time.monotonic() - saved >= self._every):
                 if not bool(torch.isfinite(latents).all()):
                     raise BadPicture(
@@ -330,11 +318,11 @@ class DiffusionEngine:
                 self._conditions.pop(next(iter(self._conditions)))
         return self._conditions[pictures]
 
-    def _key(self, request: ClipRequest, pictures: str, loras: Sequence[Lora | tuple[Path, float]]) -> str:
+    def _key(self, request: ClipRequest, pictures: str) -> str:
         """sha256 of all that the latents depend on."""
         adapters = [
             (self._digest(lora.path), lora.scale, self._digest(lora.low_noise) if lora.low_noise else "")
-            for lora in (Lora(*pair) for pair in loras)
+            for lora in (Lora(*pair) for pair in request.loras)
         ]
         how = self._placement
         facts = [self.version, how.device.partition(":")[0], how.precision, how.fp8, how.tiling, pictures]

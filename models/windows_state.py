@@ -14,15 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from models.interface import EngineError
-
 FORMAT: Final = "dailies-window-1"
 """Raise when the meaning of a checkpoint changes."""
 PLAIN: Final = (bool, int, float, str, type(None))
-
-
-class WindowStopped(EngineError):  # noqa: N818 - reads as the state it names
-    """The window was stopped on request; its checkpoint is saved, and the same request goes on from there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
 from typing import Any, Final
 
 from catalogs.shot import Delivery, Shot, slate
 from catalogs.timebase import native_frames_needed, rate_label, rate_text
-from models.interface import GeneratorSpec, InterpolatorSpec
+from models.interface import GeneratorSpec, InterpolatorSpec, Lora
 from tasks.errors import PlanError
 from tasks.windows import Span, span_windows
 
@@ -33,6 +33,20 @@ EXTENSIONS: Final[Mapping[str, str]] = {
     "h264": ".mp4",
     "png": "",
 }
+
+
+CAMERA_WORDS: Final[Mapping[str, str]] = {
+    "still": "The camera does not move",
+    "push in": "The camera slowly pushes in",
+    "pull out": "The camera slowly pulls out",
+    "pan left": "The camera pans to the left",
+    "pan right": "The camera pans to the right",
+    "tilt up": "The camera tilts up",
+    "tilt down": "The camera tilts down",
+    "roll": "The camera rolls around its axis",
+    "handheld": "Handheld camera, slightly unsteady",
+}
+"""How a camera move is said to a model that reads prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,20 @@ class Window:
     """Seed of its noise."""
     key: str
     """Content key of its clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLora:
+    """A LoRA that acts on every window of the take."""
+
+    name: str
+    """Name or path as the shot list wrote it, or as the model's card names it."""
+    file: Lora
+    """Where it lies and how strongly it acts."""
+    sha256: tuple[str, ...]
+    """Digest of each of its files: part of the content key."""
+    trigger: str = ""
+    """Words that its card wants in the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +122,12 @@ class TakePlan:
     deliveries: tuple[PlannedDelivery, ...]
     key: str
     """Content key of everything but names and versions."""
+    prompt: str
+    """What the model is told: the shot's prompt, its camera move, its LoRAs' trigger words."""
+    negative_prompt: str
+    """What it is told to avoid: the shot's, else the card's."""
+    loras: tuple[PlannedLora, ...]
+    """What changes the model, in order; the profile's own first."""
 
     @property
     def slate(self) -> str:
@@ -140,22 +174,30 @@ def plan_take(
     interpolator: InterpolatorSpec,
     version: int = 1,
     overlap: int | None = None,
+    loras: Sequence[PlannedLora] = (),
 ) -> TakePlan:
     """The plan of a take. The same arguments always give the same plan.
 
-    `overlap` replaces the model's own, in native frames. Raises PlanError, naming the shot, the value, the limit and
-    the remedy, if the model cannot make the shot.
+    `overlap` replaces the model's own, in native frames. `loras` are the shot's, found and hashed. Raises PlanError,
+    naming the shot, the value, the limit and the remedy, if the model cannot make the shot.
     """
     try:
-        return _plan(shot, spec, interpolator, version, spec.overlap if overlap is None else overlap)
+        return _plan(shot, spec, interpolator, version, spec.overlap if overlap is None else overlap, tuple(loras))
     except PlanError as error:
         raise PlanError(f"{shot.name}: {error}") from None
 
 
-def _plan(shot: Shot, spec: GeneratorSpec, interpolator: InterpolatorSpec, version: int, overlap: int) -> TakePlan:
+def _plan(
+    shot: Shot,
+    spec: GeneratorSpec,
+    interpolator: InterpolatorSpec,
+    version: int,
+    overlap: int,
+    loras: tuple[PlannedLora, ...],
+) -> TakePlan:
     if spec.needs_plate and shot.plate is None:
         raise PlanError(f"{spec.name} animates a still; give the shot a plate")
-    if spec.needs_prompt and not shot.prompt:
+    if spec.needs_prompt and not shot.prompt.strip():
         raise PlanError(f"{spec.name} needs a prompt; write one, or preview with DAILIES_ENGINE=animatic")
     if shot.end_plate is not None and not spec.takes_end_plate:
         raise PlanError(f"{spec.name} cannot arrive at an end plate; leave it out, or choose a model that can")
@@ -171,7 +213,11 @@ def _plan(shot: Shot, spec: GeneratorSpec, interpolator: InterpolatorSpec, versi
             f"{spec.name} cannot continue a window: at most {spec.longest_window} native frames, "
             f"{native_frames} are needed; shorten the shot, or choose a model that takes context"
         )
-    windows = _windows(shot, spec, spans, overlap=overlap, seed=seed, size=(width, height), total=native_frames)
+    told = (told_prompt(shot, spec, loras), shot.negative_prompt or spec.negative_prompt)
+    size = (width, height)
+    windows = _windows(
+        shot, spec, spans, overlap=overlap, seed=seed, size=size, total=native_frames, told=told, loras=loras
+    )
     join_key = content_key(
         step="join",
         version=VERSIONS["join"],
@@ -220,7 +266,22 @@ def _plan(shot: Shot, spec: GeneratorSpec, interpolator: InterpolatorSpec, versi
             deliveries=[f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
             encode=VERSIONS["encode"],
         ),
+        prompt=told[0],
+        negative_prompt=told[1],
+        loras=loras,
     )
+
+
+def told_prompt(shot: Shot, spec: GeneratorSpec, loras: Sequence[PlannedLora]) -> str:
+    """The prompt with the camera's move and the LoRAs' trigger words behind it, each once; as it is without a model
+    that reads it."""
+    if not spec.needs_prompt:
+        return shot.prompt
+    parts = [shot.prompt.strip()]
+    parts += [CAMERA_WORDS[shot.camera]] if shot.camera else []
+    parts += [lora.trigger for lora in loras if lora.trigger and lora.trigger.lower() not in shot.prompt.lower()]
+    *sentences, last = dict.fromkeys(part for part in parts if part)
+    return " ".join([*(part if part.endswith((".", "!", "?", ",")) else f"{part}." for part in sentences), last])
 
 
 def _windows(
@@ -232,9 +293,14 @@ def _windows(
     seed: int,
     size: tuple[int, int],
     total: int,
+    told: tuple[str, str],
+    loras: tuple[PlannedLora, ...],
 ) -> tuple[Window, ...]:
     """Windows with the key of each resting on the key of the one before it: context changes pixels."""
     windows: list[Window] = []
+    # facts that engines without a choice do not have are left out, so that their keys stay what they were
+    profile = {"profile": spec.profile} if spec.profile else {}
+    changed = {"loras": [[lora.sha256, lora.file.scale] for lora in loras]} if loras else {}
     for index, span in enumerate(spans):
         last = index == len(spans) - 1
         context = min(spec.context, overlap) if index else 0
@@ -243,8 +309,8 @@ def _windows(
             engine=[spec.engine, spec.version],
             plate=shot.plate.sha256 if shot.plate else None,
             end_plate=shot.end_plate.sha256 if shot.end_plate and last else None,
-            prompt=shot.prompt if spec.needs_prompt else None,
-            negative_prompt=(shot.negative_prompt or spec.negative_prompt) if spec.needs_prompt else None,
+            prompt=told[0] if spec.needs_prompt else None,
+            negative_prompt=told[1] if spec.needs_prompt else None,
             camera=shot.camera,
             steps=shot.steps if shot.steps is not None else spec.steps,
             guidance=shot.guidance if shot.guidance is not None else spec.guidance,
@@ -254,6 +320,8 @@ def _windows(
             seeds=[seed, seed + index],
             context=context,
             before=windows[-1].key if windows and context else None,
+            **profile,
+            **changed,
         )
         windows.append(Window(index, span, context, seed + index, key))
     return tuple(windows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import tiny_models
 from tiny_engines import same, tiny_engine, tiny_folder
 
 from models.diffusion import Weights
-from models.interface import ClipRequest, EngineError
-from models.lora import Lora
+from models.interface import ClipRequest, EngineError, Lora
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def test_swapping_between_windows_without_reloading(lora: Path, window: ClipRequ
     opened: list[Path] = []
     engine = tiny_engine("wan2.1-i2v", check=opened.append)
     base = list(engine.generate(window, []))
-    none = list(engine.generate(window, [], loras=((lora, 0.0),)))
-    full = list(engine.generate(window, [], loras=((lora, 1.0),)))
-    half = list(engine.generate(window, [], loras=((lora, 0.5),)))
+    none = list(engine.generate(replace(window, loras=(Lora(lora, 0.0),)), []))
+    full = list(engine.generate(replace(window, loras=(Lora(lora, 1.0),)), []))
+    half = list(engine.generate(replace(window, loras=(Lora(lora, 0.5),)), []))
     back = list(engine.generate(window, []))
     assert same(base, none)
     assert same(base, back)
@@ -52,7 +52,10 @@ def test_it_is_what_merging_into_the_weights_would_give(lora: Path, window: Clip
             name = key.removesuffix(".lora_A.weight")
             weight = names[name.removeprefix("diffusion_model.") + ".weight"]
             weight.data += 0.7 * pairs[f"{name}.lora_B.weight"] @ down
-    made, wanted = list(engine.generate(window, [], loras=((lora, 0.7),))), list(merged.generate(window, []))
+    made, wanted = (
+        list(engine.generate(replace(window, loras=(Lora(lora, 0.7),)), [])),
+        list(merged.generate(window, [])),
+    )
     assert np.abs(np.stack(made).astype(int) - np.stack(wanted).astype(int)).max() <= 8
 
 
@@ -60,9 +63,9 @@ def test_several_act_together_and_in_any_order(lora: Path, window: ClipRequest, 
     """Two files differ from each alone; their order changes no more than rounding."""
     second = tiny_models.lora_file(tiny_folder("wan2.1-i2v"), tmp_path / "rain.safetensors", seed=2)
     engine = tiny_engine("wan2.1-i2v")
-    both = np.stack(list(engine.generate(window, [], loras=((lora, 1.0), (second, 1.0)))))
-    turned = np.stack(list(engine.generate(window, [], loras=((second, 1.0), (lora, 1.0)))))
-    one = np.stack(list(engine.generate(window, [], loras=((lora, 1.0),))))
+    both = np.stack(list(engine.generate(replace(window, loras=(Lora(lora, 1.0), Lora(second, 1.0))), [])))
+    turned = np.stack(list(engine.generate(replace(window, loras=(Lora(second, 1.0), Lora(lora, 1.0))), [])))
+    one = np.stack(list(engine.generate(replace(window, loras=(Lora(lora, 1.0),)), [])))
     assert np.abs(both.astype(int) - turned.astype(int)).max() <= 8
     assert np.abs(both.astype(int) - one.astype(int)).max() > 100
 
@@ -76,8 +79,8 @@ def test_both_experts_take_it(window: ClipRequest, tmp_path: Path) -> None:
     engine.load([(high, 1.0)])
     for expert in (engine._pipe.transformer, engine._pipe.transformer_2):
         assert sum(len(layer._forward_hooks) for layer in expert.modules()) == 12
-    shared = list(engine.generate(window, [], loras=(Lora(high, 1.0),)))
-    apart = list(engine.generate(window, [], loras=(Lora(high, 1.0, low),)))
+    shared = list(engine.generate(replace(window, loras=(Lora(high, 1.0),)), []))
+    apart = list(engine.generate(replace(window, loras=(Lora(high, 1.0, low),)), []))
     assert not same(shared, apart)
 
 
@@ -87,7 +90,7 @@ def test_it_acts_on_a_quantised_model(lora: Path, window: ClipRequest, tmp_path:
     engine = tiny_engine(
         "wan2.1-i2v", weights=Weights(folder, transformer=tiny_models.gguf_file(folder, tmp_path / "q8.gguf"))
     )
-    base, on = list(engine.generate(window, [])), list(engine.generate(window, [], loras=((lora, 1.0),)))
+    base, on = list(engine.generate(window, [])), list(engine.generate(replace(window, loras=(Lora(lora, 1.0),)), []))
     assert not same(base, on)
     assert same(base, list(engine.generate(window, [])))
 

@@ -11,9 +11,9 @@ import pytest
 import tiny_models
 from tiny_engines import HEIGHT, WIDTH, asked, same, tiny_engine, tiny_folder
 
-from models.diffusion import OutOfMemory, Placement
-from models.interface import ClipRequest, EngineError, Frame
-from models.pixels import BadPicture, judged, video_tensor
+from models.diffusion import Placement
+from models.interface import BadPicture, ClipRequest, EngineError, Frame, OutOfMemory
+from models.pixels import judged, video_tensor
 from models.plate import read_plate
 
 MODELS = list(tiny_models.ARCHITECTURES)
@@ -205,7 +205,7 @@ def test_a_black_window_never_leaves_the_engine(window: ClipRequest, tmp_path: P
     decode = engine._pipe.vae.decode
     engine._pipe.vae.decode = lambda *given, **named: (decode(*given, **named)[0] * 0,)
     with pytest.raises(BadPicture, match="constant"):
-        next(engine.generate(window, [], state=tmp_path))
+        next(engine.generate(replace(window, state=tmp_path), []))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from tiny_engines import same, tiny_engine, tiny_folder
 
-from models.interface import ClipRequest, Frame
-from models.windows_state import WindowStopped
+from models.interface import ClipRequest, Frame, Watch, WindowStopped
 
 STEPS = 4
 
@@ -24,13 +23,13 @@ def stopped(name: str, window: ClipRequest, state: Path, *, after: int) -> None:
     stop = Event()
     tell = lambda done, _: stop.set() if done == after else None  # noqa: E731
     with pytest.raises(WindowStopped, match=rf"after step {after} of {STEPS}"):
-        list(tiny_engine(name).generate(window, [], state=state, stop=stop, on_step=tell))
+        list(tiny_engine(name).generate(replace(window, state=state), [], Watch(stop, tell)))
 
 
 def watched(engine: Any, window: ClipRequest, state: Path) -> tuple[list[Frame], list[int]]:
     """The frames of a window with a checkpoint in `state`, and the steps that were told."""
     steps: list[int] = []
-    frames = list(engine.generate(window, [], state=state, on_step=lambda done, _: steps.append(done)))
+    frames = list(engine.generate(replace(window, state=state), [], Watch(on_step=lambda done, _: steps.append(done))))
     return frames, steps
 
 
@@ -54,22 +53,24 @@ def test_two_experts_and_stops_in_a_row(window: ClipRequest, tmp_path: Path) -> 
     request = replace(window, steps=STEPS)
     for step in range(1, STEPS):
         stopped("wan2.2-i2v-a14b", request, tmp_path, after=step)
-    resumed = list(tiny_engine("wan2.2-i2v-a14b").generate(request, [], state=tmp_path))
+    resumed = list(tiny_engine("wan2.2-i2v-a14b").generate(replace(request, state=tmp_path), []))
     assert same(resumed, list(tiny_engine("wan2.2-i2v-a14b").generate(request, [])))
 
 
 KILLED = """
 import os, pickle, signal, sys
+from dataclasses import replace
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from tiny_engines import tiny_card
 from models.diffusion import Weights
+from models.interface import Watch
 from models.wan import DiffusionEngine
 folder, state, request = pickle.load(sys.stdin.buffer)
 engine = DiffusionEngine(tiny_card("wan2.1-i2v"), Weights(folder), every=0)
 die = lambda done, _: os.kill(os.getpid(), signal.SIGKILL) if done == 3 else None
-list(engine.generate(request, [], state=state, on_step=die))
+list(engine.generate(replace(request, state=state), [], Watch(on_step=die)))
 """
 
 
@@ -94,7 +95,7 @@ def test_a_killed_process_leaves_its_last_checkpoint(window: ClipRequest, tmp_pa
 def test_another_request_never_uses_the_checkpoint(change: dict[str, Any], window: ClipRequest, tmp_path: Path) -> None:
     """What changes pixels changes the key; the checkpoint of another window in the same folder is left alone."""
     engine = tiny_engine("wan2.1-i2v", every=0)
-    list(engine.generate(window, [], state=tmp_path))
+    list(engine.generate(replace(window, state=tmp_path), []))
     _, steps = watched(engine, replace(window, **change), tmp_path)
     assert steps[0] == 0
     assert len(list(tmp_path.iterdir())) == 2
@@ -103,10 +104,10 @@ def test_another_request_never_uses_the_checkpoint(change: dict[str, Any], windo
 def test_a_torn_or_foreign_checkpoint_counts_as_none(window: ClipRequest, tmp_path: Path) -> None:
     """Half a file, and a whole one under the wrong name, are not trusted; the window starts over."""
     engine = tiny_engine("wan2.1-i2v")
-    whole = list(engine.generate(window, [], state=tmp_path))
+    whole = list(engine.generate(replace(window, state=tmp_path), []))
     (path,) = tmp_path.iterdir()
     other = replace(window, seed=2)
-    list(engine.generate(other, [], state=tmp_path / "other"))
+    list(engine.generate(replace(other, state=tmp_path / "other"), []))
     (foreign,) = (tmp_path / "other").iterdir()
     for content in (path.read_bytes()[:-100], b"", foreign.read_bytes()):
         path.write_bytes(content)
@@ -123,5 +124,5 @@ def test_checkpoints_are_made_by_the_clock(
     monkeypatch.setattr("models.wan.save_state", lambda *_, step, **__: saves.append(step))
     clock = iter(range(0, 10_000, 35))
     monkeypatch.setattr("models.wan.time", type("Clock", (), {"monotonic": staticmethod(lambda: next(clock))}))
-    list(tiny_engine("wan2.1-i2v").generate(replace(window, steps=5), [], state=tmp_path))
+    list(tiny_engine("wan2.1-i2v").generate(replace(window, steps=5, state=tmp_path), []))
     assert saves == [2, 4, 5]
