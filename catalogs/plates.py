@@ -35,10 +35,10 @@ _TURNED: Final = (5, 6, 7, 8)
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a plate cannot be used."""
+    """Why a file that a cell names cannot be used."""
 
     code: str
-    """A code E402 to E408 of problems.py."""
+    """A code of problems.py: E402 to E408 for a plate, E601 to E609 for a LoRA."""
     words: Mapping[str, object]
     """What fills that code's sentence."""
 

@@ -79,6 +79,19 @@ KINDS: Final[Mapping[str, Kind]] = {
     # E5: against the catalogue
     "E501": Kind("the shot is in the catalogue already and differs in {detail}", "submit with --mode upsert"),
     "E502": Kind("the shot is not in the catalogue", "submit with --mode create or upsert"),
+    # E6: a LoRA
+    "E601": Kind("the LoRAs cannot be read: {detail}", "write NAME:SCALE or PATH:SCALE, separated by spaces"),
+    "E602": Kind("the scale {scale} of the LoRA {lora} is out of range", "use {low} to {high}"),
+    "E603": Kind("no LoRA called {lora} is installed", "{remedy}"),
+    "E604": Kind("there is no LoRA file {lora} under {roots}", "check the path; folders are separated by /"),
+    "E605": Kind(
+        "the LoRA {lora} is not .safetensors",
+        "convert it with `dailies weights convert`, or get it as .safetensors",
+    ),
+    "E606": Kind("the LoRA {lora} lies outside {roots}", "move it into one of them"),
+    "E607": Kind("the LoRA {lora} is not a regular file", "name a .safetensors file"),
+    "E608": Kind("the LoRA {lora} is named twice", "name it once, with one scale"),
+    "E609": Kind("the LoRA {lora} is made for {models}, not for {model}", "take it out, or use another model"),
     # W: notices
     "W101": Kind("the file is not UTF-8 and was read as cp1252", "look at names with accents, or save as UTF-8"),
     "W201": Kind("the column is not known and is kept as metadata", "if it means '{name}', rename it"),

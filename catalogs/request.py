@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from catalogs import columns
 from catalogs.columns import CellError
+from catalogs.loras import Loras
 from catalogs.plates import Plates, Refused
 from catalogs.problems import Problem, problem
-from catalogs.shot import DEFAULT_DELIVERIES, LONGEST, SHORTEST, Plate, Shot
+from catalogs.shot import DEFAULT_DELIVERIES, LONGEST, SHORTEST, LoraUse, Plate, Shot
 from catalogs.timebase import frames_for, rate_display
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class Terms:
     """Every model that may be asked for."""
     plates: Plates
     """Where stills come from."""
+    loras: Loras
+    """Where LoRAs come from."""
 
 
 @dataclass(slots=True)
@@ -110,8 +113,7 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         row.add("E322", "prompt", {"model": model})
     if not row.text("plate") and rules.needs_plate:
         row.add("E401", "plate", {"model": model})
-    if row.text("loras") and not rules.takes_loras:
-        row.add("W301", "loras", {"model": model})
+    loras = _loras(row, terms.loras, model=model, rules=rules)
     plate, end_plate = _plate(row, "plate", terms.plates), _plate(row, "end_plate", terms.plates)
     rate = row.read("fps", columns.read_fps) or Fraction(30)
     handles = row.read("handles", partial(columns.read_whole, low=0, high=1000)) or 0
@@ -141,6 +143,7 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         seed=row.read("seed", partial(columns.read_whole, low=0, high=2**63 - 1)),
         steps=row.read("steps", partial(columns.read_whole, low=1, high=1000)),
         guidance=None if guidance is None else float(guidance),
+        loras=loras,
         camera=row.read("camera", columns.read_camera) or "",
         deliveries=deliveries,
         speed=row.read("speed", columns.read_speed) or Fraction(1),
@@ -148,7 +151,7 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         due=row.read("due", columns.read_due),
         notes=row.read("notes", columns.read_text) or "",
         submitted_by=row.read("submitted_by", columns.read_text) or "",
-        metadata=_metadata(row),
+        metadata=_metadata(row, rules),
     )
     return None if any(found.severity == "error" for found in row.problems) else shot
 
@@ -169,6 +172,20 @@ def _plate(row: Cells, column: str, plates: Plates) -> Plate | None:
     if isinstance(found, Refused):
         row.add(found.code, column, found.words)
         return None
+    return found
+
+
+def _loras(row: Cells, loras: Loras, *, model: str, rules: ModelRules) -> tuple[LoraUse, ...]:
+    """The row's LoRAs; none for a model that takes none, which is told."""
+    if row.text("loras") and not rules.takes_loras:
+        row.add("W301", "loras", {"model": model})
+        return ()
+    text = row.read("loras", columns.read_text)
+    if text is None:
+        return ()
+    found, wrong = loras.read(text, model=model)
+    for refused in wrong:
+        row.add(refused.code, "loras", refused.words)
     return found
 
 
@@ -250,9 +267,9 @@ def _size(
     return width, height
 
 
-def _metadata(row: Cells) -> tuple[tuple[str, str], ...]:
+def _metadata(row: Cells, rules: ModelRules) -> tuple[tuple[str, str], ...]:
     pairs = list(row.metadata)
-    if row.text("loras"):
+    if row.text("loras") and not rules.takes_loras:
         pairs.append((row.headers["loras"], row.text("loras")))
     for name, value in pairs:
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
-from catalogs.shot import Delivery, Plate, Shot
+from catalogs.shot import Delivery, LoraUse, Plate, Shot
 from catalogs.tables import ClipRow, DeliverableRow, FindingRow, ShotRow, TakeRow
 from catalogs.timebase import rate_text
 
@@ -53,6 +53,7 @@ def shot_columns(shot: Shot) -> dict[str, Any]:
         "code_folded": fold(shot.code),
         "plate": None if shot.plate is None else asdict(shot.plate),
         "end_plate": None if shot.end_plate is None else asdict(shot.end_plate),
+        "loras": [[use.name, use.scale] for use in shot.loras],
         "rate": rate_text(shot.rate),
         "speed": rate_text(shot.speed),
         "deliveries": [f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
@@ -66,6 +67,7 @@ def shot_value(row: ShotRow) -> Shot:
         **{name: getattr(row, name) for name in PLAIN},
         plate=_plate(row.plate),
         end_plate=_plate(row.end_plate),
+        loras=tuple(LoraUse(name, scale) for name, scale in row.loras),
         rate=Fraction(row.rate),
         speed=Fraction(row.speed),
         deliveries=tuple(Delivery(*text.split(":", 1)) for text in row.deliveries),

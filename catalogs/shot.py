@@ -84,6 +84,19 @@ DEFAULT_DELIVERIES: Final = (Delivery("h265", "main10"), Delivery("prores", "hq"
 
 
 @dataclass(frozen=True, slots=True)
+class LoraUse:
+    """A LoRA that the shot wants on its model."""
+
+    name: str
+    """Name of an installed LoRA, or the absolute path of a .safetensors file."""
+    scale: float | None = None
+    """How strongly it acts, -10 to 10, 0 for not at all; None means its card's own, else 1."""
+
+    def __str__(self) -> str:
+        return self.name if self.scale is None else f"{self.name}:{self.scale:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Shot:
     """One row of a shot list, checked. Equality is equality of the request."""
 
@@ -119,6 +132,8 @@ class Shot:
     """Denoising steps; None means the card's."""
     guidance: float | None = None
     """Guidance scale; None means the card's."""
+    loras: tuple[LoraUse, ...] = ()
+    """What changes the model for this shot, in the order asked for, without repeats."""
     camera: str = ""
     """One of CAMERAS; empty means the engine's own choice."""
     deliveries: tuple[Delivery, ...] = DEFAULT_DELIVERIES

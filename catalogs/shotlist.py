@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalogs.columns import ALIASES, HEADERS, CellError, read_code
+from catalogs.loras import LoraRules, Loras
 from catalogs.plates import Plates
 from catalogs.problems import Problem, problem
 from catalogs.request import Cells, ModelRules, Terms, read_request
@@ -40,6 +41,8 @@ class SubmissionRules:
     """Show of rows that name none; None means the file's stem."""
     plate_root: Path | None = None
     """Folder of all plates; None means the list's own folder."""
+    loras: LoraRules = field(default_factory=LoraRules)
+    """Which LoRAs are installed, and which folders beside the plates' their paths may lead into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,14 @@ def read_shot_list(path: Path, rules: SubmissionRules) -> ReadResult:
     places, unknown = _columns(file, sheet, found)
     root = (rules.plate_root or path.parent).resolve()
     show = _default_show(path, sheet, places, rules, found)
-    terms = Terms(show=show, model=rules.default_model, models=rules.models, plates=Plates(root))
+    folders = (root, *(folder.resolve() for folder in rules.loras.folders))
+    terms = Terms(
+        show=show,
+        model=rules.default_model,
+        models=rules.models,
+        plates=Plates(root),
+        loras=Loras(rules.loras.installed, tuple(dict.fromkeys(folders))),
+    )
     shots: list[Shot] = []
     lines: dict[str, int] = {}
     first: dict[tuple[str, str], int] = {}

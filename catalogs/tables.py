@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator
 
 from catalogs.footage import Severity, Status
 
-SCHEMA: Final = "0001"
+SCHEMA: Final = "0002"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
 
 VERSION_TABLE: Final = "dailies_schema"
@@ -121,6 +121,8 @@ class ShotRow(Base):
     seed: Mapped[int | None] = mapped_column(BigInteger)
     steps: Mapped[int | None]
     guidance: Mapped[float | None] = mapped_column(Double)
+    loras: Mapped[list[list[Any]]] = mapped_column(JSON, server_default="[]")
+    """Name and scale of each; the scale is null where the list gives none."""
     camera: Mapped[str] = mapped_column(String(32))
     deliveries: Mapped[list[str]] = mapped_column(JSON)
     speed: Mapped[str] = mapped_column(String(24))

@@ -30,13 +30,17 @@ app = typer.Typer(
 )
 
 ALL_WELL, SOME_FAILED, BAD_INPUT, NOT_READY = 0, 1, 2, 3
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
+SIGNALLED = 128  # and the signal's number: what a shell reports; 130 for Ctrl-C, 143 for SIGTERM
 
 app.add_typer(weights_app, name="weights")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Shots = Annotated[list[str] | None, typer.Argument(metavar="[SHOT]...", help="SHOW/CODE, or CODE where unique.")]
 Show = Annotated[str | None, typer.Option(help="Only this show.")]
+Profile = Annotated[str, typer.Option(help="exact, fast or draft: how fast a model runs, at what price in pixels.")]
+AllowSmaller = Annotated[
+    bool, typer.Option("--allow-smaller", help="Where a model does not fit, make fewer pixels and scale them up.")
+]
 RequireRife = Annotated[bool, typer.Option("--require-rife", help="Refuse to retime with anything but RIFE.")]
 
 
@@ -91,25 +95,39 @@ def shots(
 
 
 @app.command()
-def plan(shots: Shots = None, require_rife: RequireRife = False, as_json: AsJson = False) -> None:
-    """Say what rendering would do: windows, frames, engine, disk, time. Starts no engine."""
-    from desk import show as view
+def plan(
+    shots: Shots = None,
+    profile: Profile = "exact",
+    allow_smaller: AllowSmaller = False,
+    require_rife: RequireRife = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what rendering would do: windows, frames, model, memory, disk, time. Starts no engine."""
+    from desk import plan_view
     from flows import planning
 
-    document = planning.dry_run(_settings(), shots or [], require_rife=require_rife)
-    view.plans(document, as_json=as_json)
+    document = planning.dry_run(
+        _settings(), shots or [], require_rife=require_rife, profile=profile, allow_smaller=allow_smaller
+    )
+    plan_view.plans(document, as_json=as_json)
     raise typer.Exit(BAD_INPUT if document["errors"] else ALL_WELL)
 
 
 @app.command()
-def render(shots: Shots = None, require_rife: RequireRife = False, as_json: AsJson = False) -> None:
+def render(
+    shots: Shots = None,
+    profile: Profile = "exact",
+    allow_smaller: AllowSmaller = False,
+    require_rife: RequireRife = False,
+    as_json: AsJson = False,
+) -> None:
     """Render now, on this machine. Without SHOT: every shot that is ready, failed or was interrupted."""
     from desk import show as view
     from flows import planning
     from flows.prefect_server import prefect_server
 
     settings = _settings()
-    names = planning.names_to_render(settings, shots or [], require_rife=require_rife)
+    names = planning.names_to_render(settings, shots or [], require_rife=require_rife, profile=profile)
     if not names:
         view.nothing_to_render(as_json=as_json)
         return
@@ -117,12 +135,14 @@ def render(shots: Shots = None, require_rife: RequireRife = False, as_json: AsJs
         with view.progress(len(names)), prefect_server(settings):
             from flows.render import run_batch
 
-            document = run_batch(names, require_rife=require_rife)
+            document = run_batch(names, require_rife=require_rife, profile=profile, allow_smaller=allow_smaller)
     except KeyboardInterrupt:
-        # steps run in threads that cannot be interrupted; whatever is unfinished is found again by the next render,
-        # and every program that we started dies with us
+        from tasks.stopping import STOPPING
+
+        # windows have saved their checkpoints; other steps run in threads that cannot be interrupted: whatever is
+        # unfinished is found again by the next render, and every program that we started dies with us
         view.interrupted()
-        os._exit(INTERRUPTED)
+        os._exit(SIGNALLED + STOPPING.signal)
     view.rendered(document, as_json=as_json)
     raise typer.Exit(SOME_FAILED if any(shot["error"] for shot in document["shots"]) else ALL_WELL)
 

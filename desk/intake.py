@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, cast, get_args
 
 from catalogs.errors import ShotListError
+from catalogs.loras import InstalledLora, LoraRules
 from catalogs.problems import Problem
 from catalogs.request import ModelRules
 from catalogs.shotlist import ReadResult, SubmissionRules, read_shot_list, write_errors
@@ -18,6 +19,7 @@ from catalogs.store import open_catalogue
 from catalogs.submission import Mode, SubmissionResult
 from flows.settings import Settings
 from models.cards import ANIMATIC
+from models.lora_cards import lora_cards
 from tasks import engines
 from tasks.errors import PlanError
 
@@ -44,13 +46,23 @@ class Outcome:
 
 
 def rules(settings: Settings, *, show: str | None) -> SubmissionRules:
-    """What a list is held against on this machine."""
+    """What a list is held against on this machine. Raises CardError for a card, of a model or a LoRA, that is wrong."""
     models = {}
     for name in engines.model_names(settings.weights):
         spec = engines.rules_for(name, engine=settings.engine, weights=settings.weights)
         # no bounds on size: a delivery may be larger or smaller than what the model makes, it is scaled
-        models[name] = ModelRules(needs_plate=spec.needs_plate, needs_prompt=spec.needs_prompt)
-    return SubmissionRules(plate_root=settings.plates, default_show=show, default_model=ANIMATIC, models=models)
+        # the model's own engine counts: a list that is previewed keeps its LoRAs for the real thing
+        own = engines.rules_for(name, weights=settings.weights)
+        models[name] = ModelRules(
+            needs_plate=spec.needs_plate, needs_prompt=spec.needs_prompt, takes_loras=own.engine != ANIMATIC
+        )
+    cards = lora_cards(settings.weights).values()
+    loras = LoraRules(
+        installed={card.name: InstalledLora(card.file, card.models) for card in cards}, folders=(settings.weights,)
+    )
+    return SubmissionRules(
+        plate_root=settings.plates, default_show=show, default_model=ANIMATIC, models=models, loras=loras
+    )
 
 
 def submit(

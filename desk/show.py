@@ -15,11 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from catalogs.timebase import parse_rate, rate_display, rate_text
+from catalogs.timebase import rate_display, rate_text
 
 if TYPE_CHECKING:
     from catalogs.problems import Problem
@@ -68,6 +69,37 @@ def _print_table(table: Table) -> None:
     """Tables are as wide as they need to be where nobody sees them: a pipe has no width."""
     console = OUT if OUT.is_terminal else Console(highlight=False, width=2000)
     console.print(table)
+
+
+def print_rows(headers: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequence[str] = ()) -> None:
+    """A table of plain words; a header that ends in `>` is set to the right.
+
+    A terminal too narrow for it goes without the columns of `spare`, the first named first, and says so.
+    """
+    kept = list(range(len(headers)))
+    names = [header.removesuffix(">") for header in headers]
+    wide = [max(cell_len(row[at]) for row in [names, *rows]) for at in kept]
+    left: list[str] = []
+    for name in spare if OUT.is_terminal else ():
+        if sum(wide[at] for at in kept) + 2 * (len(kept) - 1) <= OUT.width:
+            break
+        kept.remove(names.index(name))
+        left.append(name)
+    for name in reversed(left):  # a narrow one may have room where a wide one had to go
+        if sum(wide[at] + 2 for at in kept) + wide[names.index(name)] <= OUT.width:
+            kept = sorted([*kept, names.index(name)])
+            left.remove(name)
+    table = _table(*(headers[at] for at in kept))
+    for row in rows:
+        table.add_row(*(Text(row[at]) for at in kept))
+    _print_table(table)
+    if left:
+        OUT.print(Text(f"Left out at this width: {', '.join(left)}.", style="dim"))
+
+
+def say(text: str, style: str = "", *, on: Console = ERR) -> None:
+    """A sentence, on stderr unless told otherwise; a pipe has no width to wrap it at."""
+    on.print(text, style=style, markup=False, soft_wrap=not on.is_terminal)
 
 
 def _problem_json(problem: Problem) -> dict[str, Any]:
@@ -146,6 +178,7 @@ def _shot_json(record: ShotRecord) -> dict[str, Any]:
         "model": shot.model,
         "camera": shot.camera,
         "prompt": shot.prompt,
+        "loras": [{"name": use.name, "scale": use.scale} for use in shot.loras],
         "speed": rate_text(shot.speed),
         "deliveries": [str(delivery) for delivery in shot.deliveries],
         "priority": shot.priority,
@@ -160,43 +193,6 @@ def _shot_json(record: ShotRecord) -> dict[str, Any]:
 def counted(number: int, word: str) -> str:
     """`1 shot`, `2 shots`."""
     return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def _windows(frames: Sequence[int]) -> str:
-    """`57 + 57`; many are counted: `12 x 77..81`."""
-    if len(frames) <= 4:
-        return " + ".join(map(str, frames))
-    return f"{len(frames)} x {min(frames)}..{max(frames)}"
-
-
-def plans(plan: Mapping[str, Any], *, as_json: bool) -> None:
-    """What rendering would do."""
-    if as_json:
-        document(plan)
-        return
-    table = _table("slate", "windows", "native>", "delivered>", "fps>", "size", "engine", "retiming", "GB>", "s>")
-    for entry in plan["shots"]:
-        table.add_row(
-            entry["slate"],
-            _windows([window["frames"] for window in entry["windows"]]),
-            str(entry["native_frames"]),
-            str(entry["frames"]),
-            rate_display(parse_rate(entry["rate"])),
-            f"{entry['delivery_width']}x{entry['delivery_height']}",
-            entry["engine"] if entry["engine"] == entry["model"] else f"{entry['engine']} ({entry['model']})",
-            entry["retiming"]["engine"],
-            f"{entry['bytes'] / 1e9:.2f}",
-            f"{entry['seconds']:.0f}",
-        )
-    _print_table(table)
-    total = sum(entry["seconds"] for entry in plan["shots"])
-    space = sum(entry["bytes"] for entry in plan["shots"])
-    OUT.print(f"{counted(len(plan['shots']), 'shot')}, about {total:.0f} s, at most {space / 1e9:.2f} GB of disk.")
-    if space > plan["free_bytes"]:
-        short = f"The disk has {plan['free_bytes'] / 1e9:.2f} GB free; shots that do not fit will not be started."
-        ERR.print(short, style="yellow")
-    for error in plan["errors"]:
-        ERR.print(error["error"], style="red", markup=False)
 
 
 def nothing_to_render(*, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -16,7 +16,6 @@ import typer
 
 if TYPE_CHECKING:
     from flows.settings import Settings
-    from models.cards import Card
     from models.weights import FileVerdict, Verdict
 
 app = typer.Typer(
@@ -34,29 +33,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Every model card: licence, size, memory it needs, what of it is installed."""
-    from desk import show
-    from models.cards import cards
+    """Every model: licence, size, memory it needs, what of it is installed, whether it would run here; LoRAs."""
+    from desk import weights_list
 
     with _sentences():
-        settings = _settings()
-        models = [_described(card, settings.weights) for card in cards().values()]
-    if as_json:
-        show.document({"weights": str(settings.weights), "models": models})
-        return
-    rows = [
-        (
-            entry["name"],
-            entry["engine"],
-            entry["licence"],
-            _gigabytes(entry["bytes"]),
-            _number(entry["vram_minimum_gb"]),
-            _number(entry["vram_recommended_gb"]),
-            entry["installed"],
-        )
-        for entry in models
-    ]
-    _table(("model", "engine", "licence", "GB>", "VRAM least>", "VRAM best>", "installed"), rows)
+        weights_list.show(weights_list.listed(_settings().weights), as_json=as_json)
 
 
 @app.command()
@@ -95,6 +76,7 @@ def verify(
 @app.command()
 def pull(
     model: Annotated[str, typer.Argument(help="Name of a card, as `dailies weights list` shows it.")],
+    config: Annotated[bool, typer.Option("--config", help="The small files alone: what single files need.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Download a model's files from the Hugging Face hub, verified; an interrupted download is continued."""
@@ -109,7 +91,7 @@ def pull(
     except CardError as error:
         _stop(str(error), BAD_INPUT)
     with _sentences(), _bars() as progress:
-        files = hub.pull(chosen, settings.weights, hub=Hub.read(os.environ), progress=progress)
+        files = hub.pull(chosen, settings.weights, hub=Hub.read(os.environ), progress=progress, only_config=config)
     if as_json:
         entries = [
             {"path": str(file.path), "bytes": file.bytes, "sha256": file.sha256, "action": file.action}
@@ -156,52 +138,6 @@ def _settings() -> Settings:
     return Settings.read()
 
 
-def _described(card: Card, weights: Path) -> dict[str, Any]:
-    """A card for people and scripts."""
-    from models.weights import model_folder
-
-    folder = model_folder(weights, card.name)
-    files = [
-        {"path": file.path, "bytes": file.bytes, "sha256": file.sha256, "installed": _there(folder / file.path, file)}
-        for file in getattr(card, "files", ())
-    ]
-    there = [bool(file["installed"]) for file in files]
-    # billions of parameters, two bytes each: what the files have in 16 bits, where their sizes are not known
-    parts = getattr(card, "parameters", 0.0) * getattr(card, "experts", 1)
-    parts += sum(getattr(card, name, 0.0) for name in ("text_encoder", "image_encoder", "vae"))
-    sizes = [file["bytes"] for file in files]
-    known = all(size is not None for size in sizes)
-    return {
-        "name": card.name,
-        "title": card.title,
-        "engine": card.engine,
-        "licence": card.licence,
-        "repository": getattr(card, "repository", ""),
-        "revision": getattr(card, "revision", ""),
-        "bytes": sum(size or 0 for size in sizes) if known else round(parts * 2e9),
-        "bytes_estimated": not known,
-        "vram_minimum_gb": getattr(card, "vram_minimum_gb", 0.0),
-        "vram_recommended_gb": getattr(card, "vram_recommended_gb", 0.0),
-        "installed": "built in" if not files else "yes" if all(there) else "partly" if any(there) else "no",
-        "files": files,
-    }
-
-
-def _there(path: Path, file: Any) -> bool:
-    """Whether a file lies there in its size, an index with all its shards; `verify` looks inside."""
-    from models.headers import WeightsError
-    from models.layout import index_shards
-
-    if not path.is_file() or (file.bytes is not None and path.stat().st_size != file.bytes):
-        return False
-    if not path.name.endswith(".safetensors.index.json"):
-        return True
-    try:
-        return all((path.parent / shard).is_file() for shard in index_shards(path))
-    except WeightsError:
-        return False
-
-
 def _judged(file: FileVerdict) -> dict[str, Any]:
     return {
         "path": str(file.path),
@@ -221,29 +157,6 @@ def _say(file: FileVerdict) -> None:
     word = "bad" if file.problem else "ok"
     said = "" if file.problem else f" ({file.format}, {file.tensors} tensors, {known})"
     show.OUT.print(f"{word:4} {file.path}{said}", markup=False, soft_wrap=True)
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table as wide as the terminal, or as it needs to be where nobody sees it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from desk import show
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header.removesuffix(">"), justify="right" if header.endswith(">") else "left")
-    for row in rows:
-        table.add_row(*row)
-    (show.OUT if show.OUT.is_terminal else Console(highlight=False, width=240)).print(table)
-
-
-def _gigabytes(count: int) -> str:
-    return _number(round(count / 1e9, 1))
-
-
-def _number(value: float) -> str:
-    return f"{value:g}" if value else ""
 
 
 @contextmanager

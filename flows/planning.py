@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +17,22 @@ from typing import Any, Final
 from catalogs.footage import Status
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
 from flows.settings import Settings
-from models.interface import EngineError
+from models.cards import Card
+from models.installed import installed
+from models.interface import EngineError, EngineUnavailable, InterpolatorSpec, Shape
+from models.profiles import SELECTABLE
+from models.weights import model_folder
 from tasks import engines
+from tasks.diffusion import device_facts, device_name, quantised
 from tasks.doctor import Check, examine
-from tasks.dryrun import plan_json
+from tasks.dryrun import plan_json, timed_on
 from tasks.errors import FfmpegError, MachineNotReadyError, PlanError, StepError
+from tasks.fitting import fit_plan, longest, sized, smaller_spec
 from tasks.frames import ffmpeg_version
 from tasks.keep import free_bytes, is_owned, write_json
-from tasks.plan import plan_take
+from tasks.loras import resolve
+from tasks.plan import TakePlan, plan_take
+from tasks.ways import worked
 
 LOG: Final = logging.getLogger("dailies")
 
@@ -31,13 +40,16 @@ BATCHES: Final = "batches"
 """Folder in the home that keeps the report of every batch."""
 
 
-def names_to_render(settings: Settings, shots: Sequence[str], *, require_rife: bool = False) -> list[str]:
+def names_to_render(
+    settings: Settings, shots: Sequence[str], *, require_rife: bool = False, profile: str = engines.EXACT
+) -> list[str]:
     """Full names of what `render` would take up. Raises before anything starts.
 
-    UnknownShotError or AmbiguousShotError for a name, PlanError for a shot that was omitted, MachineNotReadyError if
-    ffmpeg does not run, or RIFE is required and missing.
+    UnknownShotError or AmbiguousShotError for a name, PlanError for a shot that was omitted or a profile that is none,
+    MachineNotReadyError if ffmpeg does not run, or RIFE is required and missing.
     """
     _check_engine(settings)
+    _check_profile(profile)
     try:
         ffmpeg_version(settings.ffmpeg)
     except FfmpegError as error:
@@ -67,9 +79,26 @@ def _running(settings: Settings, record: ShotRecord) -> bool:
     return is_owned(settings.work / record.shot.show / record.shot.code)
 
 
-def dry_run(settings: Settings, shots: Sequence[str], *, require_rife: bool = False) -> dict[str, Any]:
-    """The document of `dailies plan --json`: the plan of each shot, and an error for each that has none."""
+def _check_profile(profile: str) -> None:
+    """Raise PlanError for a profile that is none: said once, not for every shot."""
+    if profile not in SELECTABLE:
+        raise PlanError(f"no profile {profile!r}; use {', '.join(SELECTABLE)}")
+
+
+def dry_run(
+    settings: Settings,
+    shots: Sequence[str],
+    *,
+    require_rife: bool = False,
+    profile: str = engines.EXACT,
+    allow_smaller: bool = False,
+) -> dict[str, Any]:
+    """The document of `dailies plan --json`: the plan of each shot, and an error for each that has none.
+
+    A model that is not installed, or does not fit this machine, is planned all the same, with the reason in the plan.
+    """
     _check_engine(settings)
+    _check_profile(profile)
     interpolator = engines.interpolator_spec(settings.weights, require_rife=require_rife)
     plans: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
@@ -77,13 +106,60 @@ def dry_run(settings: Settings, shots: Sequence[str], *, require_rife: bool = Fa
         records = _wanted(catalogue, shots)
     for record in records:
         try:
-            spec = engines.spec_for(record.shot.model, engine=settings.engine, weights=settings.weights)
-            plan = plan_take(record.shot, spec, interpolator=interpolator, version=_next_version(record))
+            plans.append(_planned(record, settings, interpolator, profile=profile, allow_smaller=allow_smaller))
         except (PlanError, EngineError) as error:
             errors.append({"shot": record.shot.name, "error": str(error)})
-            continue
-        plans.append(plan_json(plan))
     return {"shots": plans, "errors": errors, "free_bytes": free_bytes(settings.home)}
+
+
+def _planned(
+    record: ShotRecord, settings: Settings, interpolator: InterpolatorSpec, *, profile: str, allow_smaller: bool
+) -> dict[str, Any]:
+    """One shot's plan, the way its model would run here, and what stands against it."""
+    shot, version = record.shot, _next_version(record)
+    spec = engines.spec_for(shot.model, engine=settings.engine, weights=settings.weights, profile=profile)
+    loras = resolve(shot, spec, settings.weights)
+    plan = plan_take(shot, spec, interpolator=interpolator, version=version, loras=loras)
+    if spec.engine == engines.ANIMATIC:
+        return {**plan_json(plan), "timed_here": timed_on(None, ""), "memory": None, "notes": []}
+    card, device = engines.card_of(spec, settings.weights), device_facts()
+    way = _way(card, plan, settings.weights)
+    found = fit_plan(plan, card, device, **way)
+    if allow_smaller and not found.fits:
+        try:
+            rules, lowered = smaller_spec(shot, spec, card, device, quantised=way.get("quantised"))
+        except PlanError as error:
+            said = str(error).removeprefix(f"{shot.name}: ").removeprefix(found.reason).strip()
+            found = replace(found, remedy=said)
+        else:
+            plan = plan_take(
+                sized(shot, spec), rules, interpolator=interpolator, version=version, loras=loras, notice=lowered
+            )
+            found = fit_plan(plan, card, device, **_way(card, plan, settings.weights))
+    notes = [_lacking(card, settings.weights)] if spec.version == engines.NOT_INSTALLED else []
+    timed = timed_on(card, device_name())
+    return {**plan_json(plan, card=card), "timed_here": timed, "memory": found.document(), "notes": notes}
+
+
+def _lacking(card: Card, weights: Path) -> str:
+    """What of the model is not there, and how to get it."""
+    if model_folder(weights, card.name).is_dir():
+        try:
+            installed(card, weights)
+        except EngineUnavailable as error:
+            return str(error)
+    return f"weights not installed; `dailies weights pull {card.name}`"
+
+
+def _way(card: Card, plan: TakePlan, weights: Path) -> dict[str, str]:
+    """What is known here of running that plan's model: the form of its weights, and the rung that worked lately."""
+    if plan.spec.version == engines.NOT_INSTALLED:
+        return {}
+    shape = Shape(plan.width, plan.height, longest(plan))
+    return {
+        "quantised": quantised(installed(card, weights)) or "",
+        "worked": worked(weights, device_name(), card.name, shape),
+    }
 
 
 def _next_version(record: ShotRecord) -> int:

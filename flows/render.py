@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from contextvars import ContextVar, copy_context
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -26,18 +27,21 @@ from catalogs.footage import Status
 from catalogs.shot import Shot
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
 from flows.planning import BATCHES, keep_report
+from flows.reel import expect_prompts
 from flows.reports import bare_report, report
 from flows.settings import Settings
 from flows.take import make_take
 from flows.turns import Turns, lines
 from flows.watching import result_artifact
-from models.interface import EngineError
+from models.interface import EngineError, WindowStopped
 from tasks import engines, steps
 from tasks.dryrun import estimate, plan_json
 from tasks.errors import BusyError, MediaError, StepError
 from tasks.keep import bytes_below, check_disk, sha256_of, sole_owner, sweep_superseded, write_json
-from tasks.plan import TakePlan, plan_take
+from tasks.plan import TakePlan
+from tasks.prepare import prepare
 from tasks.publish import MANIFEST, deliverable_json, first_free_version, read_published
+from tasks.stopping import STOPPING
 
 LOG: Final = logging.getLogger("dailies")
 
@@ -55,27 +59,55 @@ def _batch_name() -> str:
     return f"{named} shots" if named else "every waiting shot"
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What holds for every shot of a batch."""
+
+    require_rife: bool = False
+    """Refuse to retime with anything else."""
+    profile: str = engines.EXACT
+    """`exact`, `fast` or `draft`."""
+    allow_smaller: bool = False
+    """Make a smaller window where the shot's own does not fit the device."""
+
+
 @flow(name="render-batch", flow_run_name=_batch_name, validate_parameters=False)
-def render_batch(shots: Sequence[str] = (), require_rife: bool = False) -> Any:
+def render_batch(
+    shots: Sequence[str] = (),
+    require_rife: bool = False,
+    profile: str = engines.EXACT,
+    allow_smaller: bool = False,
+) -> Any:
     """Render the named shots, or every shot that is waiting, and report on each.
 
     While one shot is retimed and encoded, the next one's windows are already being generated; never more than that. The
-    state's result is the document that `dailies render --json` prints.
+    state's result is the document that `dailies render --json` prints. On SIGTERM or Ctrl-C running windows save their
+    checkpoints, and KeyboardInterrupt leaves.
     """
     started = time.perf_counter()
     settings = Settings.read()
     engines.interpolator_spec(settings.weights, require_rife=require_rife)  # fails before anything starts
+    wishes = Wishes(require_rife, profile, allow_smaller)
     with open_catalogue(settings.database_url) as catalogue:
-        names = list(shots) or [record.shot.name for record in catalogue.renderable()]
+        records = [catalogue.find(name) for name in shots] or catalogue.renderable()
+    names = list(shots) or [record.shot.name for record in records]
+    expect_prompts([record.shot for record in records], settings, profile=profile)
     stages = lines(("generate", "finish"))
     pool = ThreadPoolExecutor(SHOTS_AT_ONCE, thread_name_prefix="shot")
     try:
-        runs: list[Future[dict[str, Any]]] = [
-            # a context of its own for each thread: Prefect keeps the parent flow there
-            pool.submit(copy_context().run, _run_one, name, Turns(stages, number), require_rife)
-            for number, name in enumerate(names)
-        ]
-        reports = [run.result() for run in runs]
+        with STOPPING.on_sigterm():
+            runs: list[Future[dict[str, Any]]] = [
+                # a context of its own for each thread: Prefect keeps the parent flow there
+                pool.submit(copy_context().run, _run_one, name, Turns(stages, number), wishes)
+                for number, name in enumerate(names)
+            ]
+            try:
+                reports = [run.result() for run in runs]
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                LOG.warning("asked to leave: running windows save their checkpoints; once more leaves at once")
+                STOPPING.leave()
+                raise
     finally:
         # interrupted: what is queued never starts, and nobody waits for what runs
         pool.shutdown(wait=False, cancel_futures=True)
@@ -88,20 +120,26 @@ def render_batch(shots: Sequence[str] = (), require_rife: bool = False) -> Any:
     return Completed(message=f"{len(reports)} shots rendered", data=document)
 
 
-def run_batch(shots: Sequence[str] = (), *, require_rife: bool = False) -> dict[str, Any]:
+def run_batch(
+    shots: Sequence[str] = (),
+    *,
+    require_rife: bool = False,
+    profile: str = engines.EXACT,
+    allow_smaller: bool = False,
+) -> dict[str, Any]:
     """`render_batch` from plain code: its document, whether or not shots failed. Raises what broke the batch itself."""
-    state = cast(State[dict[str, Any]], render_batch(shots, require_rife=require_rife, return_state=True))
+    state = cast(State[dict[str, Any]], render_batch(shots, require_rife, profile, allow_smaller, return_state=True))
     document = state.result(raise_on_failure=False)
     if isinstance(document, dict):
         return document
     raise document if isinstance(document, Exception) else RuntimeError(state.message)
 
 
-def _run_one(name: str, turns: Turns, require_rife: bool) -> dict[str, Any]:
+def _run_one(name: str, turns: Turns, wishes: Wishes) -> dict[str, Any]:
     """A shot's flow run, and its report even if the flow or the server itself broke."""
     _turns.set(turns)
     try:
-        state = cast(State[dict[str, Any]], render_shot(name, require_rife=require_rife, return_state=True))
+        state = cast(State[dict[str, Any]], render_shot(name, **asdict(wishes), return_state=True))
         outcome = state.result(raise_on_failure=False)
         if isinstance(outcome, dict):
             return outcome
@@ -113,8 +151,11 @@ def _run_one(name: str, turns: Turns, require_rife: bool) -> dict[str, Any]:
 
 
 @flow(name="render-shot", flow_run_name="{shot}", validate_parameters=False)
-def render_shot(shot: str, require_rife: bool = False) -> Any:
+def render_shot(
+    shot: str, require_rife: bool = False, profile: str = engines.EXACT, allow_smaller: bool = False
+) -> Any:
     """Render one shot into deliverables. The state's result is its report."""
+    wishes = Wishes(require_rife, profile, allow_smaller)
     settings = Settings.read()
     with open_catalogue(settings.database_url) as catalogue:
         record = catalogue.find(shot)
@@ -122,26 +163,33 @@ def render_shot(shot: str, require_rife: bool = False) -> Any:
         try:
             with sole_owner(settings.work / record.shot.show / record.shot.code, what=name):
                 # read again: another run may have finished it while this one waited
-                outcome = _render(catalogue.find(name), catalogue, settings, require_rife)
+                outcome = _render(catalogue.find(name), catalogue, settings, wishes)
         except BusyError as error:  # the shot is another run's: it is not ours to mark
             outcome = bare_report(name, error=str(error), status=Status.RENDERING)
         except (StepError, EngineError) as error:  # before there was a take
             catalogue.fail_shot(name, str(error))
             outcome = bare_report(name, error=str(error))
     if outcome["error"]:
-        LOG.error("%s failed: %s", name, outcome["error"])
+        stopped = outcome["status"] == Status.RENDERING
+        LOG.log(logging.WARNING if stopped else logging.ERROR, "%s: %s", name, outcome["error"])
         return Failed(message=outcome["error"], data=outcome)
     return Completed(message=outcome["slate"], data=outcome)
 
 
-def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, require_rife: bool) -> dict[str, Any]:
+def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, wishes: Wishes) -> dict[str, Any]:
     """Plan, take up or begin the take, make it, and write down how it ended."""
     shot = record.shot
-    interpolator = engines.interpolator(settings.weights, require_rife=require_rife)
-    spec = engines.spec_for(shot.model, engine=settings.engine, weights=settings.weights)
+    interpolator = engines.interpolator(settings.weights, require_rife=wishes.require_rife)
+    ready = prepare(
+        shot,
+        engine=settings.engine,
+        weights=settings.weights,
+        profile=wishes.profile,
+        allow_smaller=wishes.allow_smaller,
+    )
 
     def planned(version: int) -> TakePlan:
-        return plan_take(shot, spec, interpolator=interpolator.spec, version=version)
+        return ready.plan(interpolator.spec, version=version)
 
     key = planned(1).key
     versions = settings.deliveries / shot.show / (shot.sequence or "_") / shot.code
@@ -157,8 +205,12 @@ def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, requir
             ]
             return report(plan, status=record.take.status, deliverables=files, manifest=folder / MANIFEST)
     _check_plates(shot)
+    card = engines.card_of(ready.spec, settings.weights)
     take = catalogue.begin_take(
-        shot.name, key=key, plan=lambda version: plan_json(planned(version)), at_least=first_free_version(versions)
+        shot.name,
+        key=key,
+        plan=lambda version: plan_json(planned(version), card=card),
+        at_least=first_free_version(versions),
     )
     plan = planned(take.version)
     work = settings.work / shot.show / shot.code / plan.join_key[:16]
@@ -166,9 +218,11 @@ def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, requir
     seconds: dict[str, float] = {}
     try:
         check_disk(estimate(plan).bytes - bytes_below(work), settings.home, what=plan.slate)
-        write_json(work / "plan.json", plan_json(plan))
+        write_json(work / "plan.json", plan_json(plan, card=card))
         turn = _turns.get() or (lambda stage: nullcontext())
         made = make_take(plan, place, interpolator=interpolator, turn=turn, seconds=seconds)
+    except WindowStopped as error:  # not a failure: the take goes on where it was left
+        return report(plan, status=Status.RENDERING, error=str(error), seconds=seconds)
     except (StepError, EngineError) as error:
         message = str(error) if shot.code in str(error) else f"{plan.slate}: {error}"
         catalogue.fail_take(take, error=message, seconds=seconds)

@@ -6,11 +6,12 @@ done.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from catalogs.footage import Clip, Deliverable, Finding, Severity
 from flows.watching import progress_artifact, thumbnail_artifact
@@ -50,11 +51,13 @@ def make_take(
     started = datetime.now(UTC)
     with progress_artifact(plan.slate):
         clips: list[Clip] = []
+        generated: list[Mapping[str, Any]] = []
         with turn("generate"):
             for window in plan.windows:
                 made = steps.generate(plan, window, before=clips[-1] if clips else None, place=place)
                 _add(seconds, "generate", made.seconds)
-                clips.append(made.value)
+                clips.append(made.value[0])
+                generated.append(made.value[1])
         with turn("finish"):
             joined = steps.join(plan, clips, place=place)
             _add(seconds, "join", joined.seconds)
@@ -70,7 +73,14 @@ def make_take(
             manifest = place.version / MANIFEST
             if read_published(plan, place.version) is None:
                 evidence = steps.Evidence(
-                    master, retiming, encoded.value, deliverables, findings, dict(seconds), started
+                    tuple(generated),
+                    master,
+                    retiming,
+                    encoded.value,
+                    deliverables,
+                    findings,
+                    dict(seconds),
+                    started,
                 )
                 published = steps.publish_take(plan, evidence, place=place, now=datetime.now(UTC))
                 _add(seconds, "publish", published.seconds)

@@ -25,6 +25,8 @@ WINDOW_FIELDS: Final = ("rate", "frame_step", "frame_offset", "longest_window", 
 """What a stand-in takes from the card that it stands in for."""
 PIPELINES: Final = ("WanImageToVideoPipeline", "WanPipeline", "WanVACEPipeline", "CogVideoXImageToVideoPipeline")
 """The diffusers classes that an engine of ours runs."""
+CACHED_PIPELINES: Final = ("WanImageToVideoPipeline", "WanPipeline")
+"""Those whose transformer a step cache can act on."""
 
 
 def parse_cards(texts: Mapping[str, str]) -> Mapping[str, Card]:
@@ -92,6 +94,10 @@ def _card(name: str, table: Mapping[str, object]) -> Card:
         shift=read.number("shift", no),
         boundary=read.typed("boundary", "a number above 0 and below 1", _share) if "boundary" in table else None,
         negative_prompt=read.text("negative_prompt", ""),
+        draft_lora=read.typed("draft_lora", "a plain name (a-z, 0-9, dots, dashes)", _plain, ""),
+        draft_steps=read.count("draft_steps", 1, 0),
+        draft_guidance=read.number("draft_guidance", 0.0),
+        mag_ratios=read.typed("mag_ratios", "a list of numbers above 0 and up to 2, 1.0 first", _ratios, ()),
         seconds_per_megapixel=read.number("seconds_per_megapixel", None),
         seconds_per_step=read.number("seconds_per_step", no),
         measured_on=read.text("measured_on", none),
@@ -140,6 +146,17 @@ def _agree(made: Card) -> None:
         raise CardError(f"{made.name}.toml: boundary: stands with two experts, and with no other number; correct it")
     if made.guidance_2 is not None and made.experts == 1:
         raise CardError(f"{made.name}.toml: guidance_2: is the second expert's; remove it, or state experts = 2")
+    drafts = (bool(made.draft_lora), made.draft_steps > 0, made.draft_guidance > 0)
+    if any(drafts) and not all(drafts):
+        raise CardError(
+            f"{made.name}.toml: draft_lora, draft_steps and draft_guidance stand together; state all three, or none"
+        )
+    if made.draft_steps > made.steps:
+        raise CardError(
+            f"{made.name}.toml: draft_steps: {made.draft_steps} are more than steps, {made.steps}; correct it"
+        )
+    if made.mag_ratios and made.pipeline not in CACHED_PIPELINES:
+        raise CardError(f"{made.name}.toml: mag_ratios: {made.pipeline or made.engine} has no step cache; remove them")
     if made.pipeline and not made.width:
         raise CardError(f"{made.name}.toml: transformer: needs num_attention_heads and attention_head_dim; add them")
 
@@ -206,6 +223,21 @@ def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise ValueError
     return float(value)
+
+
+def _ratios(value: object) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) < 2 or value[0] != 1:
+        raise ValueError
+    found = tuple(_number(item) for item in value)
+    if not all(0 < ratio <= 2 for ratio in found):
+        raise ValueError
+    return found
+
+
+def _plain(value: object) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", _text(value)):
+        raise ValueError
+    return _text(value)
 
 
 def _share(value: object) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -100,6 +100,15 @@ class Card:
     """Share of the noise schedule (0 to 1) from which on the high-noise expert works; None for a model of one."""
     negative_prompt: str = ""
     """Default negative prompt."""
+    draft_lora: str = ""
+    """Name of the LoRA that makes do with few steps, as the installed LoRAs are named; empty for none."""
+    draft_steps: int = 0
+    """Denoising steps that it was made for; 0 without it."""
+    draft_guidance: float = 0.0
+    """Guidance scale that it was made for (1: none); 0 without it."""
+    mag_ratios: tuple[float, ...] = ()
+    """Per step of a calibration of these weights, the size of what the blocks add over that of the step before, from
+    1.0: what a step cache is planned by. Empty where nobody measured it."""
     seconds_per_megapixel: float = 0.5
     """Prior for estimates: seconds per megapixel of generated frame on the machine `measured_on`."""
     seconds_per_step: float = 0.0
@@ -176,10 +185,16 @@ def cards_with(weights: Path) -> Mapping[str, Card]:
     own = sorted(weights.glob("*/card.toml"))
     if not own:
         return cards()
+    found = _parsed(tuple((path.parent.name, path.read_text(encoding="utf-8")) for path in own))
+    return MappingProxyType({**cards(), **found})
+
+
+@lru_cache(maxsize=8)
+def _parsed(texts: tuple[tuple[str, str], ...]) -> Mapping[str, Card]:
+    """Cards of these texts, read once: every step of every shot asks for them."""
     from models.card_reader import parse_cards
 
-    found = parse_cards({path.parent.name: path.read_text(encoding="utf-8") for path in own})
-    return MappingProxyType({**cards(), **found})
+    return parse_cards(dict(texts))
 
 
 def card(name: str) -> Card:

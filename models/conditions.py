@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from models.interface import EngineError
+
+if TYPE_CHECKING:
+    from models.step_cache import StepCache
 
 Tensors = Mapping[str, Any]
 Carry = dict[str, Any]
@@ -46,10 +49,12 @@ class Words:
 class Wan:
     """Words alone (WanPipeline), and what all of Wan share."""
 
-    def __init__(self, pipe: Any, on_device: OnDevice, device: str) -> None:
+    def __init__(self, pipe: Any, on_device: OnDevice, device: str, cache: StepCache | None = None) -> None:
         self.pipe = pipe
         self.on_device = on_device
         self.device = device
+        self.cache = cache
+        self.times: list[float] = []
         ratio = pipe.config.get("boundary_ratio")
         self.boundary = None if ratio is None else ratio * pipe.scheduler.config.num_train_timesteps
         self.model = pipe.transformer
@@ -83,17 +88,23 @@ class Wan:
         """The latents after step `at`. `carry` is what the scheduler leaves to its caller."""
         del carry, random
         t = self.pipe.scheduler.timesteps[at]
-        low = self.boundary is not None and bool(t < self.boundary)
+        low = self.boundary is not None and self.times[at] < self.boundary
         model = self.on_device("transformer_2" if low else "transformer")
         guidance = words.guidance_2 if low else words.guidance
         inputs = self.inputs(latents, t, condition)
-        with model.cache_context("cond"):
-            noise = model(encoder_hidden_states=words.positive, return_dict=False, **inputs)[0]
+        noise = self._predicted(model, "positive", at, words.positive, inputs)
         if guidance > 1:
-            with model.cache_context("uncond"):
-                plain = model(encoder_hidden_states=words.negative, return_dict=False, **inputs)[0]
+            plain = self._predicted(model, "negative", at, words.negative, inputs)
             noise = plain + guidance * (noise - plain)
         return self.pipe.scheduler.step(noise, t, latents, return_dict=False)[0]
+
+    def _predicted(self, model: Any, branch: str, at: int, text: Any, inputs: dict[str, Any]) -> Any:
+        """The transformer's output for one branch of the guidance, from the step cache where that has it."""
+
+        def call() -> Any:
+            return model(encoder_hidden_states=text, return_dict=False, **inputs)[0]
+
+        return call() if self.cache is None else self.cache.run(model, branch, at, call)
 
     def inputs(self, latents: Any, t: Any, condition: Tensors) -> dict[str, Any]:
         """What the transformer is given at time `t` besides words."""
@@ -241,8 +252,8 @@ class Vace(Wan):
 class CogVideo(Wan):
     """CogVideoX image-to-video: one frame's latents, then nothing; both guidance branches in one batch."""
 
-    def __init__(self, pipe: Any, on_device: OnDevice, device: str) -> None:
-        super().__init__(pipe, on_device, device)
+    def __init__(self, pipe: Any, on_device: OnDevice, device: str, cache: StepCache | None = None) -> None:
+        super().__init__(pipe, on_device, device, cache)
         self.spatial = pipe.vae_scale_factor_spatial
         self.temporal = pipe.vae_scale_factor_temporal
         if self.model.config.patch_size_t is not None:
@@ -288,14 +299,13 @@ class CogVideo(Wan):
         given = torch.cat([scaled, torch.cat([condition["condition"]] * twice)], dim=2)
         text = torch.cat([words.negative, words.positive]) if guided else words.positive
         model = self.on_device("transformer")
-        with model.cache_context("cond_uncond"):
-            noise = model(
-                hidden_states=given.to(self.dtype),
-                encoder_hidden_states=text,
-                timestep=t.expand(twice),
-                image_rotary_emb=(condition["cos"], condition["sin"]) if "cos" in condition else None,
-                return_dict=False,
-            )[0].float()
+        noise = model(
+            hidden_states=given.to(self.dtype),
+            encoder_hidden_states=text,
+            timestep=t.expand(twice),
+            image_rotary_emb=(condition["cos"], condition["sin"]) if "cos" in condition else None,
+            return_dict=False,
+        )[0].float()
         if guided:
             plain, told = noise.chunk(2)
             noise = plain + words.guidance * (told - plain)
@@ -337,7 +347,7 @@ def clip_view(picture: Any, side: int) -> Any:
     return (view - torch.tensor(CLIP_MEAN).view(1, 3, 1, 1)) / torch.tensor(CLIP_DEVIATION).view(1, 3, 1, 1)
 
 
-def conditioner(pipe: Any, on_device: OnDevice, device: str) -> Wan:
+def conditioner(pipe: Any, on_device: OnDevice, device: str, *, cache: StepCache | None = None) -> Wan:
     """The one that fits the pipeline."""
     name = type(pipe).__name__
     kinds: dict[str, type[Wan]] = {
@@ -346,7 +356,7 @@ def conditioner(pipe: Any, on_device: OnDevice, device: str) -> Wan:
         "CogVideoXImageToVideoPipeline": CogVideo,
         "WanImageToVideoPipeline": WanExpanded if pipe.config.get("expand_timesteps") else WanFrames,
     }
-    return kinds[name](pipe, on_device, device)
+    return kinds[name](pipe, on_device, device, cache)
 
 
 def _started(given: Given) -> Any:

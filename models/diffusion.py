@@ -1,6 +1,6 @@
-"""Loads a diffusion model from local files: a diffusers folder, a single-file transformer, a GGUF transformer.
+"""Loads a diffusion model from local files: a diffusers folder, or single files in place of its parts.
 
-Knows: which class each part of a pipeline has, original key names, where parts are put (device, precision, offload).
+Knows: which class each part of a pipeline has, where parts are put (device, precision, offload).
 Does not know: requests, frames, the denoising loop. Nothing is fetched, nothing is guessed: the architecture's numbers
 come from the card, or from the folder's own config. Every weight file passes the caller's check before it is opened.
 Memory: the parts as placed, and while loading one tensor beside them.
@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from models.cards import Card
+from models.installed import Weights
 from models.interface import EngineError, EngineUnavailable, OutOfMemory
 from models.memory import Rung
-from models.original_names import CLIP, UMT5, renamed
-from models.single_files import config_folder, empty_model, keep_precise, read_json, same_numbers, single_state
+from models.original_names import CLIP, UMT5, encoder_names, transformer_names, vae_names
+from models.single_files import agree, config_folder, empty_model, fill, kept_precise, quantised_model, read_json
+from models.tensor_files import Piece, pieces
+from models.weights import PICKLES
 
 Check = Callable[[Path], None]
 """Called with every weight file before it is opened; raises EngineError for one that must not be."""
@@ -57,38 +60,6 @@ SCHEDULERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Where a model's files lie on this machine."""
-
-    folder: Path
-    """A whole diffusers folder, or the companion of a single-file transformer (VAE, encoders, tokenizer)."""
-    transformer: Path | None = None
-    """Single file (.safetensors or .gguf) used instead of the folder's transformer; the first expert of two."""
-    transformer_2: Path | None = None
-    """Likewise for the low-noise expert."""
-    vae: Path | None = None
-    """Single .safetensors used instead of the folder's VAE; its config stays in the folder."""
-    text_encoder: Path | None = None
-    """Likewise, in the names of transformers or of Wan's own code."""
-    image_encoder: Path | None = None
-    """Likewise."""
-
-    def single(self, part: str) -> Path | None:
-        """The single file that takes the place of a part of the folder."""
-        found: Path | None = getattr(self, part, None)
-        return found
-
-    def files(self, *parts: str) -> list[Path]:
-        """The weight files of the parts, in order; of all parts if none is named. Parts that are absent have none."""
-        named = parts or ("transformer", "transformer_2", "vae", "text_encoder", "image_encoder")
-        found = []
-        for part in named:
-            single = self.single(part)
-            found += [single] if single else sorted((self.folder / part).glob("*.safetensors"))
-        return found
-
-
-@dataclass(frozen=True, slots=True)
 class Placement:
     """How a model is put on this machine. Decided before loading, by whoever knows its memory."""
 
@@ -110,6 +81,11 @@ class Placement:
     def of(cls, rung: Rung, device: str) -> Placement:
         """A rung of the memory ladder on this device. A GGUF file needs nothing said: it is what it is."""
         return cls(device, rung.dtype, rung.offload, rung.fp8, rung.tiling, rung.text)
+
+    @property
+    def resident(self) -> str:
+        """Where a part is loaded to: the device, or the processor's memory if it comes to the device for its turn."""
+        return self.device if self.offload == "none" else "cpu"
 
     @property
     def precision(self) -> str:
@@ -178,7 +154,12 @@ def load_pipeline(card: Card, weights: Weights, placement: Placement, check: Che
     if "image_encoder" in classes:
         numbers = parts["transformer"].config
         sees = numbers.get("image_dim") is not None
-        parts["image_encoder"] = _encoder("image_encoder", classes, weights, check, "float32") if sees else None
+        if sees:
+            parts["image_encoder"] = _encoder(
+                "image_encoder", classes, weights, check, precision="float32", device=placement.resident
+            )
+        else:
+            parts["image_encoder"] = None
         # Without channels for mask and condition, the first frame can only be given by expanded timesteps.
         parts["expand_timesteps"] = numbers["in_channels"] == parts["vae"].config["z_dim"]
     elif index.get("expand_timesteps"):
@@ -194,8 +175,8 @@ def load_text_encoder(card: Card, weights: Weights, placement: Placement, check:
     folder = weights.folder / "tokenizer"
     if not folder.is_dir():
         raise EngineUnavailable(f"{card.name}: {folder} is missing; `dailies weights pull {card.name}` fetches it")
-    encoder = _encoder("text_encoder", parts_of(card), weights, check, placement.precision)
-    encoder = encoder.to("cpu" if placement.text == "cpu" else placement.device)
+    device = "cpu" if placement.text == "cpu" else placement.device
+    encoder = _encoder("text_encoder", parts_of(card), weights, check, precision=placement.precision, device=device)
     with explained("the tokenizer", [folder]):
         return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True), encoder
 
@@ -223,127 +204,138 @@ def scheduler(card: Card, weights: Weights) -> Any:
 def _transformer(card: Card, weights: Weights, placement: Placement, check: Check, *, part: str) -> Any:
     diffusers, torch = _library("diffusers"), _library("torch")
     name = parts_of(card)["transformer"]
-    cls = getattr(diffusers, name)
-    dtype = getattr(torch, placement.precision)
-    single = weights.single(part)
-    direct = placement.device if placement.offload == "none" else "cpu"
-    if single is None:
-        files = _folder_files(weights.folder / part, card, check)
-        with explained(f"{card.name}: its {part}", files):
-            same_numbers(card, weights.folder / part / "config.json")
-            return cls.from_pretrained(
-                weights.folder / part,
-                local_files_only=True,
-                use_safetensors=True,
-                torch_dtype=dtype,
-                low_cpu_mem_usage=True,
-                device_map=None if direct == "cpu" else {"": direct},
-            ).eval()
-    if not hasattr(cls, "from_single_file"):
-        raise EngineError(f"{card.name}: {name} is not read from a single file; use its diffusers folder")
-    _check_file(single, card, check, (".safetensors", ".gguf"))
-    with explained(f"{card.name}: its {part}", [single]), config_folder(card, weights.folder, part, name) as config:
-        state = single_state(single)
-        empty = empty_model(cls, config, part, state, single)
-        quantised = {}
-        if single.suffix.lower() == ".gguf":
-            quantised = {"quantization_config": diffusers.GGUFQuantizationConfig(compute_dtype=dtype)}
-        model = cls.from_single_file(
-            dict(state),
-            config=str(config),
-            subfolder=part,
-            torch_dtype=dtype,
-            device=direct,
-            local_files_only=True,
-            **quantised,
-        )
-        keep_precise(model, empty, state, quantised=bool(quantised))
-    return model.eval()
+    cls, dtype = getattr(diffusers, name), getattr(torch, placement.precision)
+    files = _part_files(weights, part, check, card, (".safetensors", ".gguf"))
+    what = f"{card.name}: its {part}"
+    with explained(what, files), config_folder(card, weights.folder, part, name) as config:
+        found = _found(files)
+        if card.pipeline.startswith("Wan"):
+            found = transformer_names(found)
+        if any(path.suffix.lower() == ".gguf" for path in files):
+            if not hasattr(cls, "from_single_file"):
+                raise EngineError(f"{card.name}: {name} is not read from GGUF; use its diffusers folder")
+            return quantised_model(cls, config, part, found, dtype=dtype, device=placement.resident)
+        model = empty_model(cls, cls.load_config(config, subfolder=part, local_files_only=True))
+        agree(model, found, _named(files))
+        stored = _stored(model, placement) if placement.fp8 else {}
+
+        def dtype_of(key: str, empty: Any) -> Any:
+            wide = torch.float32 if kept_precise(model, key) else dtype
+            return stored.get(key, wide) if empty.is_floating_point() else empty.dtype
+
+        fill(model, found, dtype_of=dtype_of, device=placement.resident)
+    return model
+
+
+def _stored(model: Any, placement: Placement) -> Mapping[str, Any]:
+    """Hook the empty model so that its matrices are widened at each use; the types that parameters then are kept in.
+
+    Done before loading: the model never lies on the device, or in memory, in 16 bits.
+    """
+    torch = _library("torch")
+    model.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=getattr(torch, placement.precision))
+    return {key: value.dtype for key, value in model.state_dict().items() if value.dtype == torch.float8_e4m3fn}
 
 
 def _vae(name: str, weights: Weights, placement: Placement, check: Check) -> Any:
     diffusers, torch = _library("diffusers"), _library("torch")
-    cls, folder = getattr(diffusers, name), weights.folder
-    if weights.vae is not None:
-        _check_file(weights.vae, None, check, (".safetensors",))
-        with explained("the VAE", [weights.vae]):
-            vae = cls.from_single_file(
-                str(weights.vae), config=str(folder), subfolder="vae", torch_dtype=torch.float32, local_files_only=True
-            )
-    else:
-        files = _folder_files(folder / "vae", None, check)
-        with explained("the VAE", files):
-            vae = cls.from_pretrained(
-                folder / "vae", local_files_only=True, use_safetensors=True, torch_dtype=torch.float32
-            )
+    cls = getattr(diffusers, name)
+    files = _part_files(weights, "vae", check, None, (".safetensors",))
+    with explained("the VAE", files):
+        vae = empty_model(cls, cls.load_config(weights.folder, subfolder="vae", local_files_only=True))
+        found, wanted = _found(files), set(vae.state_dict())
+        if name == "AutoencoderKLWan":
+            found = vae_names(found, wanted=wanted, residual_blocks=vae.config.num_res_blocks)
+        agree(vae, found, _named(files))
+        fill(vae, found, dtype_of=lambda key, empty: torch.float32, device=placement.resident)
     if placement.tiling:
         vae.enable_tiling()
-    return vae.eval()
+    return vae
 
 
-def _encoder(part: str, classes: Mapping[str, str], weights: Weights, check: Check, precision: str) -> Any:
-    """Text or image encoder: from the folder, or from a single file in either spelling of its names."""
+def _encoder(
+    part: str, classes: Mapping[str, str], weights: Weights, check: Check, *, precision: str, device: str
+) -> Any:
+    """Text or image encoder, in either spelling of its names."""
     transformers, torch = _library("transformers"), _library("torch")
-    cls, folder, dtype = getattr(transformers, classes[part]), weights.folder / part, getattr(torch, precision)
-    single = weights.single(part)
-    if single is None:
-        files = _folder_files(folder, None, check)
-        with explained(f"the {part}", files):
-            return cls.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype).eval()
-    _check_file(single, None, check, (".safetensors",))
-    from safetensors.torch import load_file
+    cls, dtype = getattr(transformers, classes[part]), getattr(torch, precision)
+    files = _part_files(weights, part, check, None, (".safetensors",))
+    with explained(f"the {part}", files):
+        config = transformers.AutoConfig.from_pretrained(weights.folder / part, local_files_only=True)
+        model = empty_model(cls, getattr(config, "vision_config", config))
+        found = _found(files)
+        _refuse_scaled(found, _named(files))
+        rules = UMT5 if part == "text_encoder" else CLIP
+        found = encoder_names(found, rules, wanted=set(model.state_dict()))
+        agree(model, found, _named(files))
 
-    with explained(f"the {part}", [single]):
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        model = cls(getattr(config, "vision_config", config)).to(dtype)
-        state = renamed(load_file(single), UMT5 if part == "text_encoder" else CLIP, wanted=set(model.state_dict()))
-        model.load_state_dict({key: value.to(dtype) for key, value in state.items()}, strict=True)
-    return model.eval()
+        def dtype_of(key: str, empty: Any) -> Any:
+            wide = dtype == torch.float16 and kept_precise(model, key)  # as transformers does it: for float16 alone
+            return (torch.float32 if wide else dtype) if empty.is_floating_point() else empty.dtype
+
+        fill(model, found, dtype_of=dtype_of, device=device)
+    return model
+
+
+def _refuse_scaled(found: Mapping[str, Piece], where: str) -> None:
+    """Raise EngineError for matrices in 8 bits with factors beside them: left out, they would give noise."""
+    if odd := next(
+        (key for key in found if key.endswith(("scale_weight", "weight_scale")) or key == "scaled_fp8"), None
+    ):
+        raise EngineError(f"{where} holds scaled 8-bit matrices ({odd}), which are not read; use the fp16 or bf16 file")
 
 
 def _place(pipe: Any, placement: Placement) -> None:
-    """Put the parts where they stay; those that move are moved by their user."""
+    """Parts lie where they stay already; those that come block by block are told so, others are moved by their user."""
     torch = _library("torch")
-    experts = [part for part in (pipe.transformer, getattr(pipe, "transformer_2", None)) if part is not None]
-    for expert in experts:
-        if placement.fp8:
-            expert.enable_layerwise_casting(
-                storage_dtype=torch.float8_e4m3fn, compute_dtype=getattr(torch, placement.precision)
-            )
-        if placement.offload == "group":
+    if placement.offload != "group":
+        return
+    for expert in (pipe.transformer, getattr(pipe, "transformer_2", None)):
+        if expert is not None:
             expert.enable_group_offload(
                 onload_device=torch.device(placement.device),
                 offload_device=torch.device("cpu"),
                 offload_type="leaf_level",
                 use_stream=placement.device.startswith("cuda"),
             )
-        elif placement.offload == "none":
-            expert.to(placement.device)
-    if placement.offload == "none":
-        for part in (pipe.vae, getattr(pipe, "image_encoder", None)):
-            if part is not None:
-                part.to(placement.device)
 
 
-def _folder_files(folder: Path, card: Card | None, check: Check) -> list[Path]:
-    """The checked weight files of one part of a diffusers folder."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not (folder / "config.json").is_file() or not files:
-        pickles = [path.name for suffix in ("bin", "pt", "pth", "ckpt") for path in folder.glob(f"*.{suffix}")]
+def _part_files(weights: Weights, part: str, check: Check, card: Card | None, suffixes: tuple[str, ...]) -> list[Path]:
+    """The checked weight files of one part: its single file, or those of its folder. Its config must lie there."""
+    files = weights.files(part)
+    folder = weights.folder / part
+    pull = f"; `dailies weights pull {card.name}` fetches it" if card else ""
+    if not files:
+        pickles = [path.name for path in sorted(folder.glob("*")) if path.suffix.lower() in PICKLES]
         what = f"holds {pickles[0]} only, a pickle: `dailies weights convert` it" if pickles else "is missing or empty"
-        pull = f"; `dailies weights pull {card.name}` fetches it" if card and not pickles else ""
-        raise EngineUnavailable(f"{folder} {what}{pull or '; put the safetensors files and config.json there'}")
+        remedy = "" if pickles else pull or "; put the safetensors files and config.json there"
+        raise EngineUnavailable(f"{folder} {what}{remedy}")
+    if card is None and not (folder / "config.json").is_file():  # the transformer's numbers may stand in the card
+        raise EngineUnavailable(f"{folder / 'config.json'} is missing; fetch it with the model's other small files")
     for path in files:
+        if path.suffix.lower() not in suffixes:
+            raise EngineError(f"{path} is none of {', '.join(suffixes)}; `dailies weights convert` makes it one")
+        if not path.is_file():
+            raise EngineUnavailable(f"{path} does not exist{pull or '; put the file there'}")
         check(path)
     return files
 
 
-def _check_file(path: Path, card: Card | None, check: Check, suffixes: tuple[str, ...]) -> None:
-    if path.suffix.lower() not in suffixes:
-        raise EngineError(f"{path} is none of {', '.join(suffixes)}; `dailies weights convert` makes it one")
-    if not path.is_file():
-        raise EngineUnavailable(f"{path} does not exist; put {card.name if card else 'the file'} there")
-    check(path)
+def _found(files: Iterable[Path]) -> dict[str, Piece]:
+    """The tensors of all files of a part. Raises EngineError for one that stands in two of them."""
+    found: dict[str, Piece] = {}
+    for path in files:
+        for name, piece in pieces(path).items():
+            if name in found:
+                raise EngineError(
+                    f"the tensor {name} is in {found[name].path.name} and in {path}; leave one of these variants"
+                )
+            found[name] = piece
+    return found
+
+
+def _named(files: list[Path]) -> str:
+    return str(files[0] if len(files) == 1 else files[0].parent)
 
 
 def _library(name: str) -> Any:

@@ -56,7 +56,9 @@ _TIME: Final = """
 ## How long a window takes
 
 Priors for `dailies plan`, from the machine named; nothing was measured here. "Estimated" ones are derived from another
-model's, as the card says. Retiming and encoding come on top.
+model's, as the card says. Retiming and encoding come on top. For other steps, guidance, sizes and lengths the plan
+scales them by the arithmetic of the transformer: 2 P n + 4 L d n² operations for n tokens, P parameters, L layers of
+width d, twice a step where guidance is above 1.
 
 """
 

@@ -69,8 +69,13 @@ class _Remote:
     """sha256 (64 digits) of a large file, git's sha1 (40) of a small one."""
 
 
-def pull(card: Card, weights: Path, *, hub: Hub, progress: Progress | None = None) -> tuple[Pulled, ...]:
+def pull(
+    card: Card, weights: Path, *, hub: Hub, progress: Progress | None = None, only_config: bool = False
+) -> tuple[Pulled, ...]:
     """Bring every file of a card into `weights/<card>/`, verified, and write the lock.
+
+    `only_config` leaves out weights and their indices: what single files of the weights need beside them (configs,
+    tokenizer, scheduler).
 
     The card's revision is downloaded; if it names a branch or none, the commit it stands for is recorded in the lock.
     Files that are there and right are left alone. Safe to repeat after any failure; one pull at a time per folder.
@@ -79,6 +84,8 @@ def pull(card: Card, weights: Path, *, hub: Hub, progress: Progress | None = Non
     WeightsUnavailableError if the network, access or the disk is missing.
     """
     wanted = _wanted(card)
+    if only_config:
+        wanted = {name: known for name, known in wanted.items() if not name.endswith((*LOADABLE, _INDEX))}
     if hub.offline:
         raise WeightsUnavailableError(f"{card.name} cannot be pulled: HF_HUB_OFFLINE is set; unset it")
     folder = model_folder(weights, card.name)
@@ -124,8 +131,10 @@ def _pull(
     found = _bring(card, indices, folder, weights=weights, hub=hub, progress=progress)
     rest = {name: known for name, known in wanted.items() if name not in indices}
     for name in indices:  # cards name the index; how many shards there are, it knows
-        for shard in index_shards(folder / name):
-            rest.setdefault((PurePosixPath(name).parent / shard).as_posix(), (None, ""))
+        shards = [(PurePosixPath(name).parent / shard).as_posix() for shard in index_shards(folder / name)]
+        former = re.compile(re.escape(name.removesuffix(_INDEX)) + r"-\d{5}-of-\d{5}\.safetensors")
+        rest = {other: known for other, known in rest.items() if other in shards or not former.fullmatch(other)}
+        rest |= {shard: rest.get(shard, (None, "")) for shard in shards}
     found |= _bring(card, rest, folder, weights=weights, hub=hub, progress=progress)
     return tuple(found.values())
 

@@ -138,6 +138,16 @@ class ClipRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """Size and length of the longest window of a take: what memory depends on."""
+
+    width: int
+    """Pixels."""
+    height: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     """Whoever waits for a window: is told how far it is, and may ask it to stop."""
 

@@ -8,12 +8,13 @@ Lowering resolution, frames or steps is never a rung: `smaller` proposes it, to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from models.cards import Card
 from models.memory import DeviceFacts, Need, Rung, gb, needs
+from models.profiles import Profile
 
 LEAST_GAIN: Final = 0.98
 """A rung that takes more than this share of the one before is left out: trying it would waste an attempt."""
@@ -43,17 +44,32 @@ class Smaller:
 
 
 def rungs(
-    card: Card, device: DeviceFacts, *, width: int, height: int, frames: int, quantised: str | None = None
+    card: Card,
+    device: DeviceFacts,
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    quantised: str | None = None,
+    profile: Profile | None = None,
 ) -> tuple[Rung, ...]:
     """The ways to run the window on this kind of device, fastest first; each takes less memory than the one before.
 
     `quantised` is the GGUF type of the transformer's file, if that is what is installed. What is free does not matter
     here: `choose` asks for it.
     """
+    wanted = [
+        (rung, needs(card, device, width=width, height=height, frames=frames, rung=rung, profile=profile))
+        for rung in _ladder(card, device, quantised or "")
+    ]
+    return _thinned(wanted, device)
+
+
+def _thinned(wanted: Iterable[tuple[Rung, Need]], device: DeviceFacts) -> tuple[Rung, ...]:
+    """The rungs that are worth a try after the one before, linked."""
     kept: list[Rung] = []
     peak = 0.0
-    for rung in _ladder(card, device, quantised or ""):
-        need = needs(card, device, width=width, height=height, frames=frames, rung=rung)
+    for rung, need in wanted:
         size = need.ram if device.kind == "cpu" else need.vram
         if not kept or size < LEAST_GAIN * peak:
             kept.append(rung)
@@ -98,16 +114,18 @@ def choose(
     frames: int,
     quantised: str | None = None,
     worked: str = "",
+    profile: Profile | None = None,
 ) -> Rung | DoesNotFit:
     """The fastest way that fits into what is free, or why none does.
 
     `worked` names the rung that a window of this model ended on after others had failed on this device: faster ones
     are not tried again.
     """
-    found = rungs(card, device, width=width, height=height, frames=frames, quantised=quantised)
+    found = rungs(card, device, width=width, height=height, frames=frames, quantised=quantised, profile=profile)
     start = next((index for index, rung in enumerate(found) if rung.name == worked), 0)
     wanted = {
-        rung.name: needs(card, device, width=width, height=height, frames=frames, rung=rung) for rung in found[start:]
+        rung.name: needs(card, device, width=width, height=height, frames=frames, rung=rung, profile=profile)
+        for rung in found[start:]
     }
     fitting = [
         rung
@@ -125,11 +143,11 @@ def choose(
     else:
         short = f"{gb(need.vram)} of graphics memory ({name}, the thriftiest way) and {gb(device.free_vram)} are free"
     reason = f"{what} needs {short}. It was not started: overflowing into slower memory turns minutes into a day."
-    return DoesNotFit(reason, _remedy(card, device, width=width, height=height, frames=frames, quantised=quantised))
+    fits = smaller(card, device, width=width, height=height, frames=frames, quantised=quantised, profile=profile)
+    return DoesNotFit(reason, _remedy(device, fits, quantised))
 
 
-def _remedy(card: Card, device: DeviceFacts, *, width: int, height: int, frames: int, quantised: str | None) -> str:
-    fits = smaller(card, device, width=width, height=height, frames=frames, quantised=quantised)
+def _remedy(device: DeviceFacts, fits: Smaller | None, quantised: str | None) -> str:
     if fits:
         asked = f"{fits.width}x{fits.height} with {fits.frames} frames would fit ({fits.rung.name})"
         return f"{asked}: ask for it with --allow-smaller, free some memory, or use a smaller model."
@@ -145,8 +163,48 @@ def next_rung(current: Rung) -> Rung | None:
     return replace(current.lower, fallen=current.fallen + 1)
 
 
+def safer(
+    card: Card,
+    device: DeviceFacts,
+    rung: Rung,
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    quantised: str | None = None,
+) -> Rung | None:
+    """How to run a window once more after a bad picture: weights not stored in 8 bits, no float16, nothing tuned.
+
+    The same rung if it is that precise and fits without a profile's savings; else the fastest way in bfloat16, or in
+    float32 where the device has none, that fits what is free, linked to the thriftier ones. After falls it also takes
+    no more than the rung that worked, because the faster ones ran out of memory. A GGUF file stays what it is. Where
+    nothing fits: the same rung if it is precise, because predictions err, else None.
+    """
+    dtype = rung.dtype if rung.dtype != "float16" else "bfloat16" if device.bf16 else "float32"
+    same = dtype == rung.dtype and not rung.fp8
+    own = needs(card, device, width=width, height=height, frames=frames, rung=rung, profile=None)
+    if same and own.vram <= device.free_vram and own.ram <= device.free_ram:
+        return rung
+    most = min(own.vram, device.free_vram) if rung.fallen else device.free_vram
+    precise = [replace(way, dtype=dtype) for way in _ladder(card, device, quantised or rung.quantised) if not way.fp8]
+    wanted = [(way, needs(card, device, width=width, height=height, frames=frames, rung=way)) for way in precise]
+    fitting = _thinned(
+        [(way, need) for way, need in wanted if need.vram <= most and need.ram <= device.free_ram], device
+    )
+    if fitting:
+        return replace(fitting[0], fallen=rung.fallen)
+    return rung if same else None
+
+
 def smaller(
-    card: Card, device: DeviceFacts, *, width: int, height: int, frames: int, quantised: str | None = None
+    card: Card,
+    device: DeviceFacts,
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    quantised: str | None = None,
+    profile: Profile | None = None,
 ) -> Smaller | None:
     """The largest smaller window that fits: fewer pixels of the same shape first, then fewer frames too.
 
@@ -157,9 +215,9 @@ def smaller(
         for across, down in _sizes(card, width, height):
             if (across, down, length) == (width, height, frames):
                 continue
-            found = rungs(card, device, width=across, height=down, frames=length, quantised=quantised)
-            for rung in found:
-                need = needs(card, device, width=across, height=down, frames=length, rung=rung)
+            size = {"width": across, "height": down, "frames": length}
+            for rung in rungs(card, device, **size, quantised=quantised, profile=profile):
+                need = needs(card, device, **size, rung=rung, profile=profile)
                 if need.vram <= device.free_vram and need.ram <= device.free_ram:
                     return Smaller(across, down, length, rung)
     return None

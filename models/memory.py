@@ -3,7 +3,8 @@
 Knows: the parts of a video model, and what of each is on the device at which moment.
 Does not know: torch, files, what is free, which way is best (`ladder`). Memory: none worth naming.
 
-One window has three phases, and needs what the hungriest takes: encoding the prompts, denoising, decoding.
+One window has three phases, and needs what the hungriest takes: encoding the prompts, denoising, decoding. Loading is
+a fourth where the weights are made narrower on the device.
 All sizes are bytes; texts give GB = 10^9 bytes.
 """
 
@@ -11,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
 from models.cards import Card
+from models.profiles import Profile
 
 GB: Final = 10**9
 RESERVE: Final = 1_000_000_000
@@ -49,7 +51,7 @@ class DeviceFacts:
     bf16: bool = True
     """Whether it computes in bfloat16."""
     fp8: bool = False
-    """Whether it can hold 8-bit floats and widen them."""
+    """Whether it can hold 8-bit floats, widen them and multiply them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Need:
     ram: int
     """Bytes of system memory."""
     phase: str
-    """Which phase is the device's peak: `prompts`, `denoising` or `decoding`."""
+    """Which phase is the device's peak: `loading`, `prompts`, `denoising` or `decoding`."""
     parts: Mapping[str, int] = field(hash=False)
     """What the device's peak is made of, bytes by name; they add up to `vram`."""
 
@@ -99,12 +101,39 @@ def tokens(card: Card, *, width: int, height: int, frames: int) -> int:
     return times * -(-width // (stride * across)) * -(-height // (stride * down))
 
 
-def weight_bytes(card: Card, rung: Rung) -> int:
+def multiplied(card: Card) -> int:
+    """Parameters of one transformer that 8-bit multiplication narrows: attention and feed-forward of every block.
+
+    Wan's blocks have two attentions and project the still's views for the second; CogVideoX's have one, and
+    feed-forwards four times as wide.
+    """
+    numbers, width = card.transformer, card.width
+    layers, ffn, added = (numbers.get(key) for key in ("num_layers", "ffn_dim", "added_kv_proj_dim"))
+    hints = numbers.get("vace_layers", ())
+    count = (layers if isinstance(layers, int) else 0) + (len(hints) if isinstance(hints, tuple) else 0)
+    square = 4 if card.pipeline.startswith("CogVideoX") else 8
+    wide = ffn if isinstance(ffn, int) else 4 * width
+    return count * width * (square * width + 2 * wide + 2 * (added if isinstance(added, int) else 0))
+
+
+def multiplies_fp8(rung: Rung, profile: Profile | None) -> bool:
+    """Whether the transformer's matrices are kept in 8 bits because they are multiplied so.
+
+    Weights that are stored in another narrow form, or that come layer by layer, stay as they are (`kernels.tune`).
+    """
+    asked = profile is not None and profile.fp8_matmul
+    return asked and not rung.fp8 and not rung.quantised and rung.offload != "group"
+
+
+def weight_bytes(card: Card, rung: Rung, profile: Profile | None = None) -> int:
     """One transformer as it is stored on the device: parameters times bits.
 
-    fp8: layerwise casting leaves norms and embeddings in 16 bits, about 2 % (diffusers' skip patterns).
+    fp8: layerwise casting leaves norms and embeddings in 16 bits, about 2 % (diffusers' skip patterns); 8-bit
+    multiplication also leaves all that is not attention or feed-forward.
     """
     wide = 4.0 if rung.dtype == "float32" else 2.0
+    if multiplies_fp8(rung, profile):
+        return int(card.parameters * GB * wide - multiplied(card) * (wide - 1))
     each = 1.04 if rung.fp8 else gguf_bits(rung.quantised) / 8 if rung.quantised else wide
     return int(card.parameters * GB * each)
 
@@ -121,18 +150,21 @@ def gguf_bits(kind: str) -> float:
     return int(match[1]) + 1.6
 
 
-def predict(card: Card, *, width: int, height: int, frames: int, rung: Rung) -> Need:
-    """Peak memory of one window, predicted.
+def predict(card: Card, *, width: int, height: int, frames: int, rung: Rung, profile: Profile | None = None) -> Need:
+    """Peak memory of one window, predicted; without a profile as diffusers runs it by itself.
 
     Denoising: stored weights, one layer widened, `activation_bytes` x tokens x width (counted for the card's own
     architecture with attention that keeps no square matrix), latents in 32 bits. Decoding: `vae_bytes` x pixels and the
-    output in 32 bits; in tiles `vae_bytes` x `vae_tile` and the tiles made so far, or TILED_OUTPUTS outputs. A model
-    without these numbers needs none. Against published peaks: Wan2.1 I2V 14B, 81 frames of 720p, weights in 32 bits:
+    output in 32 bits; in tiles `vae_bytes` x `vae_tile` and the tiles made so far, or TILED_OUTPUTS outputs. A step
+    cache keeps two residuals of tokens x width, one a branch of the guidance. For 8-bit multiplication the weights
+    arrive in 16 bits and are narrowed where they lie: loading has a peak of its own. A model without these numbers
+    needs none. Against published peaks: Wan2.1 I2V 14B, 81 frames of 720p, weights in 32 bits:
     76.7 GB (H100, text encoder offloaded); T2V 1.3B at 480p: 8.19 GB (RTX 4090).
     """
     pixels = width * height
     count = tokens(card, width=width, height=height, frames=frames)
-    stored, wide = weight_bytes(card, rung), 4 if rung.dtype == "float32" else 2
+    stored, wide = weight_bytes(card, rung, profile), 4 if rung.dtype == "float32" else 2
+    read = stored if rung.quantised else int(card.parameters * GB * wide)
     ffn = card.transformer.get("ffn_dim", 4 * card.width)
     leaf = card.width * (ffn if isinstance(ffn, int) else 0) * wide
     text, eyes, vae = int(card.text_encoder * GB * wide), int(card.image_encoder * GB * 4), int(card.vae * GB * 4)
@@ -142,40 +174,57 @@ def predict(card: Card, *, width: int, height: int, frames: int, rung: Rung) -> 
     tiled = max(card.vae_bytes * card.vae_tile + 2 * output, TILED_OUTPUTS * output)
     whole = card.vae_bytes * pixels + output
     decode = int(min(tiled, whole) if rung.tiling else whole) if card.vae_bytes else 0
-    on_device = {
+    places = {
         "none": {"transformer": stored * card.experts, "image encoder": eyes, "vae": vae},
         "model": {"transformer": stored},
         "group": {"transformer": min(stored, 3 * leaf), "image encoder": eyes, "vae": vae},  # one used, two on the way
-    }[rung.offload]
+    }
+    on_device = places[rung.offload]
     keeps = {"text encoder": text} if rung.text == "resident" else {}
     widened = {"widened layer": leaf} if rung.fp8 or rung.quantised else {}
-    denoising = on_device | keeps | widened | {"activations": activations, "latents": per_token * count}
+    cached = profile is not None and profile.step_cache and bool(card.mag_ratios)
+    residuals = {"step cache": 2 * count * card.width * wide} if cached else {}
+    denoising = on_device | keeps | widened | residuals
+    denoising |= {"activations": activations, "latents": per_token * count}
     decoding = ({"vae": vae} if rung.offload == "model" else on_device | keeps) | {"decoding": decode}
     phases = {
         "prompts": {} if rung.text == "cpu" else {"text encoder": text},
         "denoising": denoising,
         "decoding": decoding,
     }
+    if multiplies_fp8(rung, profile) and rung.offload == "none":
+        phases["loading"] = on_device | {"transformer": read * card.experts}
     phase = max(phases, key=lambda name: sum(phases[name].values()))
     parts = {name: size for name, size in phases[phase].items() if size} | {"reserve": RESERVE}
-    parked = 0 if rung.offload == "none" else stored * card.experts + eyes + vae
-    read = stored if rung.quantised else int(card.parameters * GB * wide)  # fp8 is made from 16 bits while loading
+    parked = (
+        0 if rung.offload == "none" else read * card.experts + eyes + vae
+    )  # 8 bits are made of 16 once all are read
     largest = max((file.bytes for file in card.files if file.bytes), default=read)
     prompts = text if rung.text == "cpu" else 0
     ram = INTERPRETER + max(prompts, max(parked, int(largest * HOST_SLACK)) + 2 * output)
     return Need(sum(parts.values()), ram, phase, MappingProxyType(parts))
 
 
-def on_cpu(card: Card, *, width: int, height: int, frames: int, rung: Rung) -> Need:
+def on_cpu(card: Card, *, width: int, height: int, frames: int, rung: Rung, profile: Profile | None = None) -> Need:
     """The same without a device: all of it is system memory."""
-    need = predict(card, width=width, height=height, frames=frames, rung=rung)
+    need = predict(card, width=width, height=height, frames=frames, rung=rung, profile=profile)
     return Need(0, need.vram - RESERVE + INTERPRETER, need.phase, MappingProxyType({}))
 
 
-def needs(card: Card, device: DeviceFacts, *, width: int, height: int, frames: int, rung: Rung) -> Need:
-    """What the window takes on that device."""
+def needs(
+    card: Card,
+    device: DeviceFacts,
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    rung: Rung,
+    profile: Profile | None = None,
+) -> Need:
+    """What the window takes on that device, which may not have what the profile would use."""
     at = on_cpu if device.kind == "cpu" else predict
-    return at(card, width=width, height=height, frames=frames, rung=rung)
+    usable = None if profile is None else replace(profile, fp8_matmul=profile.fp8_matmul and device.fp8)
+    return at(card, width=width, height=height, frames=frames, rung=rung, profile=usable)
 
 
 def gb(size: int) -> str:

@@ -43,7 +43,7 @@ def read_plate(path: Path) -> Frame:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the shot list bounds plates already
             with path.open("rb") as stream:
-                deep = stream.read(4).startswith(DEEP_FORMATS)
+                deep = _may_be_deep(stream.read(25))
             pixels, orientation = _deep(path) if deep else (None, 1)
             if pixels is not None:
                 return np.ascontiguousarray(UPRIGHT.get(orientation, lambda same: same)(pixels))
@@ -51,6 +51,13 @@ def read_plate(path: Path) -> Frame:
                 return _shallow(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError) as error:
         raise EngineError(f"the plate {path} cannot be read: {error}; export it again as PNG, TIFF or JPEG") from error
+
+
+def _may_be_deep(start: bytes) -> bool:
+    """Whether a file that starts so can hold 16 bits a channel. A PNG states its depth in byte 24 (IHDR)."""
+    if start.startswith(b"\x89PNG") and len(start) == 25:
+        return start[24] == 16
+    return start.startswith(DEEP_FORMATS)
 
 
 def _shallow(image: Image.Image) -> Frame:

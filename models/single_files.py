@@ -1,14 +1,14 @@
-"""A transformer in one file, under its authors' names, as diffusers wants it.
+"""Builds a model's class without its weights, and fills it from its files, whatever names they use.
 
-Knows: original key names of Wan in safetensors and GGUF, the config that a model is built from, whether file and model
-agree. Does not know: devices, pipelines. Memory: safetensors are mapped, GGUF tensors are mapped or copied one by one.
+Knows: the config that a model is built from, whether files and model agree tensor by tensor, GGUF's quantised matrices.
+Does not know: devices' limits, pipelines. Memory: the model, and what `tensor_files` states beside it.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -16,62 +16,133 @@ from typing import Any
 
 from models.cards import Card
 from models.interface import EngineError
+from models.tensor_files import TORCH, Piece, read_tensors
 
 
-def single_state(path: Path) -> dict[str, Any]:
-    """Tensors of a single file under diffusers' names; safetensors stay mapped, not copied."""
-    from safetensors.torch import load_file
-
-    names: Any = import_module("diffusers.loaders.single_file_utils")
-    reader: Any = import_module("diffusers.models.model_loading_utils")
-    state = reader.load_gguf_checkpoint(str(path)) if path.suffix.lower() == ".gguf" else load_file(path)
-    if "condition_embedder.time_proj.weight" in state:
-        return state
-    converted: dict[str, Any] = names.convert_wan_transformer_to_diffusers(state)
-    if "img_emb.emb_pos" in converted:  # diffusers' own conversion does not know the first-last-frame embedding
-        converted["condition_embedder.image_embedder.pos_embed"] = converted.pop("img_emb.emb_pos")
-    return converted
-
-
-def empty_model(cls: Any, config: Path, part: str, state: Mapping[str, Any], path: Path) -> Any:
+def empty_model(cls: Any, config: Any) -> Any:
     """The model without its weights, its own tables (rotary positions) computed in full precision.
 
-    Raises EngineError unless the file holds exactly the model's tensors: a missing one would stay random.
+    `config` is what diffusers' `from_config` or transformers' constructor takes.
     """
     accelerate: Any = import_module("accelerate")
     with accelerate.init_empty_weights():
-        model = cls.from_config(cls.load_config(config, subfolder=part, local_files_only=True))
-    wanted = set(model.state_dict())
-    ignored = cls._keys_to_ignore_on_load_unexpected or []
-    strange = sorted(key for key in state if key not in wanted and not any(word in key for word in ignored))
-    if missing := sorted(wanted - set(state)):
+        return (cls.from_config(config) if hasattr(cls, "from_config") else cls(config)).eval()
+
+
+def agree(model: Any, found: Mapping[str, Piece], where: str) -> None:
+    """Raise EngineError unless the files hold exactly the model's tensors in its shapes: a missing one would stay
+    random, one too many would be ignored."""
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    ignored = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or []
+    strange = sorted(name for name in found if name not in wanted and not any(word in name for word in ignored))
+    if missing := sorted(set(wanted) - set(found)):
         raise EngineError(
-            f"{path} lacks {len(missing)} tensors of this model, such as {missing[0]}; is it another one?"
+            f"{where} lacks {len(missing)} tensors of this model, such as {missing[0]}; is it another one?"
         )
     if strange:
         raise EngineError(
-            f"{path} holds {len(strange)} tensors that this model has not, such as {strange[0]}; "
+            f"{where} holds {len(strange)} tensors that this model has not, such as {strange[0]}; "
             "use the file of this very model, in fp16, bf16, fp32 or GGUF"
         )
-    return model
+    for name, shape in wanted.items():
+        if _sides(found[name].shape) != _sides(shape):
+            raise EngineError(
+                f"{where}: the tensor {name} is {list(found[name].shape)} where the model needs {list(shape)}; "
+                "use the file of this very model"
+            )
 
 
-def keep_precise(model: Any, empty: Any, state: Mapping[str, Any], *, quantised: bool) -> None:
-    """Undo what loading a single file rounds and loading a folder does not.
+def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without its sides of 1, which authors write or leave out."""
+    return tuple(side for side in shape if side != 1)
 
-    diffusers 0.42 casts the whole model, rotary tables included (an error of 0.4 % in bfloat16), and keeps time
-    embedding, norms and scales in 32 bits for float16 and GGUF alone.
+
+def fill(model: Any, found: Mapping[str, Piece], *, dtype_of: Callable[[str, Any], Any], device: str) -> None:
+    """Put the files' tensors into the empty model on the device, and its own tables beside them.
+
+    `dtype_of` gives the torch dtype of a parameter by name and empty parameter. `found` has passed `agree`.
     """
     import torch
 
-    for name, table in empty.named_buffers():
-        parent, _, leaf = name.rpartition(".")
-        owner = model.get_submodule(parent)
+    empty = dict(model.state_dict())
+    names: dict[Piece, list[str]] = {}
+    for name, piece in found.items():
+        if name in empty:
+            names.setdefault(piece, []).append(name)
+    wanted = {piece: dtype_of(shared[0], empty[shared[0]]) for piece, shared in names.items()}
+    for piece, tensor in read_tensors(wanted, device):
+        shaped = tensor.reshape(empty[names[piece][0]].shape)
+        value = torch.nn.Parameter(shaped, requires_grad=False)
+        for name in names[piece]:
+            owner, leaf = _place_of(model, name)
+            if leaf in owner._parameters:
+                owner._parameters[leaf] = value
+            else:
+                owner._buffers[leaf] = shaped
+    for name, table in list(model.named_buffers()):
+        owner, leaf = _place_of(model, name)
+        owner._buffers[leaf] = table.to(device)
+
+
+def kept_precise(model: Any, name: str) -> bool:
+    """Whether the model's class wants a parameter in 32 bits: time embedding, norms and scales of Wan."""
+    return bool(set(getattr(model, "_keep_in_fp32_modules", None) or ()) & set(name.split(".")))
+
+
+def _place_of(model: Any, name: str) -> tuple[Any, str]:
+    parent, _, leaf = name.rpartition(".")
+    return model.get_submodule(parent), leaf
+
+
+def quantised_model(cls: Any, config: Path, part: str, found: Mapping[str, Piece], *, dtype: Any, device: str) -> Any:
+    """A model whose matrices stay in ggml's blocks and are widened at each use, as diffusers does it.
+
+    Raises EngineError for blocks that it cannot widen. What is quantised and no matrix is widened here.
+    """
+    import torch
+
+    diffusers, blocks = import_module("diffusers"), import_module("diffusers.quantizers.gguf.utils")
+    gguf: Any = import_module("gguf")
+    empty = empty_model(cls, cls.load_config(config, subfolder=part, local_files_only=True))
+    names = {piece: name for name, piece in found.items()}
+    where = next(iter(found.values())).path
+    agree(empty, found, str(where))
+    known = {kind.name: kind for kind in blocks.SUPPORTED_GGUF_QUANT_TYPES}
+    odd = sorted({piece.dtype for piece in found.values() if piece.quantised} - set(known))
+    if odd:
+        raise EngineError(
+            f"{where} is quantised to {odd[0]}, which is not computed with here; "
+            "use the model in Q8_0, Q6_K, Q5_K_M or Q4_K_M"
+        )
+    linear = {f"{name}.weight" for name, module in empty.named_modules() if isinstance(module, torch.nn.Linear)}
+    matrices = {name for name in linear if not kept_precise(empty, name)}
+    # what is no matrix is small, and rounded by diffusers where the model wants it rounded
+    wanted = {
+        piece: dtype if names[piece] in matrices else getattr(torch, TORCH.get(piece.dtype, "uint8")) for piece in names
+    }
+    state: dict[str, Any] = {}
+    for piece, tensor in read_tensors(wanted, device):
+        name = names[piece]
+        if piece.quantised:
+            kind = known[piece.dtype]
+            if name in linear:
+                state[name] = blocks.GGUFParameter(tensor, quant_type=kind)
+                continue
+            tensor = torch.from_numpy(gguf.quants.dequantize(tensor.cpu().numpy(), kind)).to(device)
+        state[name] = tensor.reshape(empty.get_parameter(name).shape)
+    model = cls.from_single_file(
+        state,
+        config=str(config),
+        subfolder=part,
+        torch_dtype=dtype,
+        device=device,
+        local_files_only=True,
+        quantization_config=diffusers.GGUFQuantizationConfig(compute_dtype=dtype),
+    )
+    for name, table in empty.named_buffers():  # diffusers 0.42 casts rotary tables too: an error of 0.4 % in bfloat16
+        owner, leaf = _place_of(model, name)
         setattr(owner, leaf, table.to(getattr(owner, leaf).device))
-    kept = set(model._keep_in_fp32_modules or ())
-    for name, value in model.named_parameters():
-        if not quantised and kept & set(name.split(".")):
-            value.data = state[name].to(value.device, torch.float32)
+    return model.eval()
 
 
 @contextmanager

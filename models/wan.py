@@ -13,31 +13,36 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from models.cards import Card
 from models.conditions import Given, Wan, Words, conditioner
+from models.denoise import Checkpoints, denoised
 from models.diffusion import (
     Check,
     Placement,
-    Weights,
     computing,
     load_pipeline,
     load_text_encoder,
     parts_of,
 )
-from models.interface import BadPicture, ClipRequest, EngineError, Frame, Lora, Watch, WindowStopped
+from models.installed import Weights
+from models.interface import BadPicture, ClipRequest, EngineError, Frame, Lora, Watch
 from models.lora import LoraSwitch
 from models.pixels import fitted, frames_of, judged, video_tensor
 from models.prompts import PromptCache, encode_text
 from models.weights_lock import file_sha256
-from models.windows_state import forget_state, read_state, restore_scheduler, save_state
+from models.windows_state import forget_state
+
+if TYPE_CHECKING:
+    from models.kernels import Tuned
+    from models.step_cache import StepCache
 
 VERSION: Final = "1"
 """Raise when the same weights and request would give other pixels."""
@@ -51,15 +56,21 @@ def engine_version(card: Card, weights: Weights, digest: Callable[[Path], str]) 
     Placement is left out: it is decided on the machine that renders, after the plan, and the manifest records it.
     `digest` gives a file's sha256, best from a cache. Raises OSError if a file cannot be read.
     """
-    from importlib.metadata import PackageNotFoundError, version
-
-    libraries = []
-    for name in ("torch", "diffusers", "transformers"):
-        with suppress(PackageNotFoundError):
-            libraries.append(f"{name} {version(name).partition('+')[0]}")
-    facts = [VERSION, card.name, *libraries]
+    facts = [VERSION, card.name, *_libraries()]
     facts += [f"{path.name} {digest(path)}" for path in weights.files()]
     return f"{VERSION}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    """Names and versions of what computes, looked up once per process."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for name in ("torch", "diffusers", "transformers"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name).partition('+')[0]}")
+    return tuple(found)
 
 
 class DiffusionEngine:
@@ -74,14 +85,15 @@ class DiffusionEngine:
         check: Check = lambda _: None,
         digest: Callable[[Path], str] = file_sha256,
         prompts: Path | None = None,
-        tune: Callable[[Any], None] = lambda _: None,
+        tune: Callable[[Any], Tuned | None] = lambda _: None,
         every: float = 60.0,
     ) -> None:
         """Nothing is loaded yet.
 
         `check` sees every weight file before it is opened. `digest` gives a file's sha256. `prompts` is the folder of
-        the embeddings' cache. `tune` is given the loaded pipeline once (kernels, compilation, step caches). `every` is
-        the time between checkpoints in seconds, 0 for each step. Raises EngineError for a pipeline not known here.
+        the embeddings' cache. `tune` is given the loaded pipeline once (kernels, compilation, 8-bit arithmetic).
+        `every` is the time between checkpoints in seconds, 0 for each step. Raises EngineError for a pipeline not known
+        here.
         """
         parts_of(card)
         self._card, self._weights, self._placement = card, weights, placement or Placement()
@@ -92,6 +104,9 @@ class DiffusionEngine:
         self._pipe: Any = None
         self._loras: LoraSwitch | None = None
         self._conditions: dict[str, dict[str, Any]] = {}
+        self._expected: tuple[str, ...] = ()
+        self.tuned: Tuned | None = None
+        """What `tune` did to the loaded pipeline; None before that."""
 
     @property
     def name(self) -> str:
@@ -112,13 +127,14 @@ class DiffusionEngine:
         """
         if self._pipe is None:
             pipe = load_pipeline(self._card, self._weights, self._placement, self._check)
-            self._tune(pipe)
-            self._pipe, self._loras = pipe, LoraSwitch(pipe, self._check)
+            self.tuned = self._tune(pipe)
+            how = self._placement
+            self._pipe, self._loras = pipe, LoraSwitch(pipe, self._check, device=how.device, dtype=how.precision)
         assert self._loras is not None
         self._loras.apply([Lora(*lora) for lora in loras])
 
     def encode_prompts(self, texts: Sequence[str]) -> list[Any]:
-        """Embeddings of the texts, (1, tokens, width) on the CPU: a reel's at once, before the model is loaded.
+        """Embeddings of the texts, (1, tokens, width) on the CPU; those that are expected are made along with them.
 
         The text encoder is loaded only if a text is new, and dropped before this returns.
         """
@@ -135,11 +151,17 @@ class DiffusionEngine:
             self._free()
             return made
 
-        return self._cache.get(texts, encode)
+        found = self._cache.get([*texts, *self._expected], encode)
+        self._expected = ()
+        return found[: len(texts)]
+
+    def expect(self, texts: Sequence[str]) -> None:
+        """Texts that later windows will bring: encoded together with the first, before the model is loaded."""
+        self._expected = tuple(texts)
 
     def close(self) -> None:
         """Let the model go."""
-        self._pipe, self._loras, self._conditions = None, None, {}
+        self._pipe, self._loras, self._conditions, self.tuned = None, None, {}, None
         self._free()
 
     def generate(
@@ -230,14 +252,26 @@ class DiffusionEngine:
             positive, negative = self.encode_prompts([request.prompt, request.negative_prompt])
             self.load(request.loras)
             key = self._key(request, pictures)
-            kind = conditioner(self._pipe, self._on_device, self._placement.device)
+            steps = request.steps or self._card.steps
+            kind = conditioner(self._pipe, self._on_device, self._placement.device, cache=self._step_cache(steps))
             guidance = request.guidance or self._card.guidance
             second = self._card.guidance_2 if guidance == self._card.guidance else None
             device = self._placement.device
             words = Words(
                 positive.to(device, kind.dtype), negative.to(device, kind.dtype), guidance, second or guidance
             )
-            latents, condition = self._denoised(request, given, pictures, kind, words, key, watch)
+            random = torch.Generator("cpu").manual_seed(request.seed)
+            condition = self._condition(kind, given, pictures, random)
+            latents = denoised(
+                kind,
+                given,
+                condition,
+                words,
+                steps=steps,
+                random=random,
+                saved=Checkpoints(request.state, key, self._every),
+                watch=watch,
+            )
             try:
                 video = judged(kind.decode(latents, condition))
             except BadPicture:
@@ -250,61 +284,13 @@ class DiffusionEngine:
             yield frame.copy()
         yield from frames_of(video, len(context))
 
-    def _denoised(
-        self,
-        request: ClipRequest,
-        given: Given,
-        pictures: str,
-        kind: Wan,
-        words: Words,
-        key: str,
-        watch: Watch,
-    ) -> tuple[Any, dict[str, Any]]:
-        """Latents after the last step, and what they were conditioned on."""
-        import torch
+    def _step_cache(self, steps: int) -> StepCache | None:
+        """A new one for the window, where the profile asks for it and the model's ratios are known."""
+        if self.tuned is None or not self.tuned.step_cache:
+            return None
+        from models.step_cache import StepCache, computed_steps
 
-        scheduler, steps, state = self._pipe.scheduler, request.steps or self._card.steps, request.state
-        random = torch.Generator("cpu").manual_seed(request.seed)
-        condition = self._condition(kind, given, pictures, random)
-        latents = kind.noise(kind.shape(given), random)
-        scheduler.set_timesteps(steps, device=self._placement.device)
-        if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(0)  # spares the search for the first step, which waits for the device
-        carry: dict[str, Any] = {}
-        done = 0
-        if state is not None and (found := read_state(state, key, scheduler)) is not None:
-            done, latents = found.step, found.latents.to(self._placement.device)
-            carry = {name: value.to(self._placement.device) for name, value in found.carry.items()}
-            random.set_state(found.random)
-            restore_scheduler(scheduler, found, device=self._placement.device)
-        watch.on_step(done, steps)
-        count, saved = len(scheduler.timesteps), time.monotonic()
-        for at in range(done, count):
-            latents = kind.advance(latents, at, condition, words, carry, random)
-            watch.on_step(at + 1, steps)
-            stopping = watch.stop.is_set()
-            if state is not None and (stopping or at + 1 == count or time.monotonic() - saved >= self._every):
-                if not bool(torch.isfinite(latents).all()):
-                    raise BadPicture(
-                        f"the latents are not finite after step {at + 1} of {count}; "
-                        "render in bfloat16 or float32, or with more memory kept free"
-                    )
-                save_state(
-                    state,
-                    key,
-                    step=at + 1,
-                    latents=latents,
-                    carry=carry,
-                    scheduler=scheduler,
-                    random=random.get_state(),
-                )
-                saved = time.monotonic()
-            if stopping:
-                where = "saved" if state is not None else "not saved: no folder was given for it"
-                raise WindowStopped(
-                    f"stopped on request after step {at + 1} of {count}, {where}; render again to go on"
-                )
-        return latents, condition
+        return StepCache(computed_steps(self._card.mag_ratios, steps))
 
     def _condition(self, kind: Wan, given: Given, pictures: str, random: Any) -> dict[str, Any]:
         """What the pictures become in the model's terms; the last two are kept for takes that share them."""
@@ -324,8 +310,15 @@ class DiffusionEngine:
             (self._digest(lora.path), lora.scale, self._digest(lora.low_noise) if lora.low_noise else "")
             for lora in (Lora(*pair) for pair in request.loras)
         ]
-        how = self._placement
-        facts = [self.version, how.device.partition(":")[0], how.precision, how.fp8, how.tiling, pictures]
+        how = self._placement  # tiles and offloading are left out: what was denoised is decoded in a thriftier way
+        facts = [
+            self.version,
+            how.device.partition(":")[0],
+            how.precision,
+            how.fp8,
+            str(self.tuned),
+            pictures,
+        ]
         facts += [request.frames, request.width, request.height, request.seed, request.prompt, request.negative_prompt]
         facts += [request.steps or self._card.steps, request.guidance or self._card.guidance, adapters]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -119,7 +119,8 @@ def judge(
             judged.append(result)
             if on_file:
                 on_file(result[0])
-    bench.digests.save()
+    if weights is None or path.is_relative_to(os.path.abspath(weights)):  # nothing is written beside foreign files
+        bench.digests.save()
     files = tuple(verdict for verdict, _ in judged)
     problems += [verdict.problem for verdict in files if verdict.problem]
     headers = {verdict.path: header for verdict, header in judged if header}
@@ -166,7 +167,7 @@ def _walk(folder: Path, root: Path, problems: list[str]) -> Iterator[Path]:
             if entry.name.startswith(".") or (blobs and entry.name != "snapshots"):
                 continue
             if entry.is_dir():
-                if flaw := _escapes(entry, root):
+                if flaw := escapes(entry, root):
                     problems.append(flaw)
                 else:
                     queue.append(entry)
@@ -174,7 +175,7 @@ def _walk(folder: Path, root: Path, problems: list[str]) -> Iterator[Path]:
                 yield entry
 
 
-def _escapes(path: Path, root: Path) -> str:
+def escapes(path: Path, root: Path) -> str:
     """Why a path may not be followed; empty if it may."""
     try:
         target = path.resolve(strict=True)
@@ -215,7 +216,7 @@ class _Bench:
     def judge(self, path: Path, *, named: bool) -> tuple[FileVerdict, Header | None]:
         """The verdict on a file, and its header if it has a sound one. `named`: it must be weights."""
         verdict = FileVerdict(path, "unknown", 0, "", "", 0, "")
-        if flaw := _escapes(path, self.root):
+        if flaw := escapes(path, self.root):
             return replace(verdict, problem=flaw), None
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -224,7 +225,7 @@ class _Bench:
         problems: list[str] = []
         kind = "unknown"
         try:
-            kind = _kind(path, named=named)
+            kind = kind_of(path, named=named)
             if kind in LOADABLE.values():
                 header = read_header(path)
                 if not header.tensors:
@@ -258,7 +259,7 @@ class _Bench:
         ]
 
 
-def _kind(path: Path, *, named: bool) -> str:
+def kind_of(path: Path, *, named: bool) -> str:
     """What a file is, by name and content, which must agree. Raises WeightsError if it is nothing to load."""
     suffix, inside = path.suffix.lower(), format_of(path)
     if suffix in LOADABLE:

@@ -1,53 +1,72 @@
-"""Which diffusion weights are installed, how they run on this machine, and the engine that holds them.
+"""What this machine has for diffusion models: its device, and which weights are installed.
 
-Knows: the weights folder, the device, the memory ladder. Does not know: shots. Asks nvidia-smi about the device, so
-that a plan needs no torch. Memory: one loaded model per process; another one takes its place.
-
-A model lies in `WEIGHTS/NAME/` as a diffusers folder. A single `.safetensors` or `.gguf` file at the top of that
-folder takes the place of its transformer.
+Knows: nvidia-smi, the weights folder. Does not know: shots, torch: a plan needs none. Memory: none worth naming.
+How a model runs, and the model itself, are `resident`'s.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from models.cards import Card
-from models.interface import EngineError, EngineUnavailable, ImageToVideo
-from models.ladder import DoesNotFit, choose
-from models.memory import DeviceFacts, Rung
-from models.weights import judge, model_folder
+from models.headers import read_header
+from models.installed import Weights, installed
+from models.interface import EngineUnavailable
+from models.memory import DeviceFacts, gguf_bits
 from models.weights_lock import Digests
 from tasks.errors import FfmpegError
 from tasks.frames import output_of
 
-SINGLE: Final = (".safetensors", ".gguf")
-"""Endings of a transformer in one file."""
-
 MIB: Final = 1 << 20
+
+
+class Gpu(NamedTuple):
+    """A graphics card as its driver describes it."""
+
+    name: str
+    free: int
+    """Bytes."""
+    total: int
+    capability: float
+    """Of CUDA: 8.0 is Ampere, 9.0 Hopper."""
+
+
+@cache
+def gpu() -> Gpu | None:
+    """The first visible GPU, asked once per process, before anything of ours lies on it; None without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return None
+    query = [tool, "--query-gpu=name,memory.free,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    try:
+        said = output_of([*query, f"--id={visible}"]).strip().splitlines()[0]
+        name, free, total, capability = (word.strip() for word in said.rsplit(",", 3))
+        return Gpu(name, int(free) * MIB, int(total) * MIB, float(capability))
+    except (FfmpegError, ValueError, IndexError):
+        return None
 
 
 @cache
 def device_facts() -> DeviceFacts:
-    """What this machine has to run a model with, asked once per process: the first visible GPU, else the processor."""
-    ram = _free_ram()
-    tool = shutil.which("nvidia-smi")
-    if tool is None or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    """What this machine has to run a model with: the first visible GPU, else the processor."""
+    found, ram = gpu(), _free_ram()
+    if found is None:
         return DeviceFacts("cpu", 0, 0, ram)
-    query = [tool, "--query-gpu=memory.free,memory.total,compute_cap", "--format=csv,noheader,nounits"]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    try:
-        free, total, capability = output_of([*query, f"--id={visible}"]).strip().splitlines()[0].split(",")
-    except (FfmpegError, ValueError, IndexError):
-        return DeviceFacts("cpu", 0, 0, ram)
-    generation = float(capability)
-    return DeviceFacts("cuda", int(free) * MIB, int(total) * MIB, ram, bf16=generation >= 8.0, fp8=generation >= 8.9)
+    return DeviceFacts("cuda", found.free, found.total, ram, bf16=found.capability >= 8.0, fp8=found.capability >= 8.9)
+
+
+def device_name() -> str:
+    """What a way that worked is remembered for: the GPU's name, or `cpu`."""
+    found = gpu()
+    return found.name if found else "cpu"
 
 
 def _free_ram() -> int:
@@ -59,108 +78,54 @@ def _free_ram() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def transformer_file(folder: Path) -> Path | None:
-    """The single file that takes the place of the folder's transformer; None if there is none.
+def quantised(files: Weights) -> str | None:
+    """GGUF type of the transformer, that of most of its bytes, such as `Q4_K`; None for another form.
 
-    Raises EngineError if there are several: nothing is guessed.
+    Raises WeightsError for a file whose header is not sound.
     """
-    found = sorted(path for path in folder.iterdir() if path.suffix in SINGLE and path.is_file())
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise EngineError(f"{folder} holds several transformers ({names}); leave one")
-    return found[0] if found else None
-
-
-def placed(card: Card, weights: Path) -> Rung:
-    """How the model runs here. Raises EngineUnavailable, with what would do, if it does not fit."""
-    single = transformer_file(model_folder(weights, card.name))
-    width, height = card.sizes[0]
-    rung = choose(
-        card,
-        device_facts(),
-        width=width,
-        height=height,
-        frames=card.longest_window,
-        quantised=single.stem if single is not None and single.suffix == ".gguf" else None,
-    )
-    if isinstance(rung, DoesNotFit):
-        raise EngineUnavailable(f"{card.name}: {rung.reason}; {rung.remedy}")
-    return rung
+    single = files.single("transformer")
+    if single is None or single.suffix.lower() != ".gguf":
+        return None
+    held: Counter[str] = Counter()
+    for tensor in read_header(single).tensors:
+        held[tensor.dtype] += tensor.end - tensor.start
+    kind = max(held, key=lambda name: held[name], default="F32")
+    if kind == "F32":
+        return None
+    try:
+        gguf_bits(kind)
+    except ValueError:  # a type too new for the table of sizes counts as the widest quantised one
+        return "Q8_0"
+    return kind
 
 
 def installed_version(card: Card, weights: Path) -> str:
-    """Version of code, libraries and weights; empty if the model is not installed.
+    """Version of code, libraries and weights; empty if the model is not installed, or not whole.
 
-    Hashes the files at first, then remembers. Raises WeightsError for a file that cannot be read.
+    Hashes the files at first, then remembers. Raises WeightsError for a file that cannot be read, EngineError for
+    files that contradict each other.
     """
-    folder = model_folder(weights, card.name)
-    if not (folder / "model_index.json").is_file():
-        return ""
-    from models.diffusion import Weights
     from models.wan import engine_version
 
+    try:
+        files = installed(card, weights)
+    except EngineUnavailable:
+        return ""
     digests = Digests(weights)
-    found = engine_version(card, Weights(folder, transformer_file(folder)), digests.of)
+    found = engine_version(card, files, digests.of)
     digests.save()
     return found
 
 
-def engine_facts(card: Card, weights: Path) -> Mapping[str, Any]:
-    """How an installed model runs here, for the manifest. `weights` names files relative to the weights folder."""
-    from models.diffusion import Placement, Weights
-
-    folder, device = model_folder(weights, card.name), device_facts().kind
-    rung = placed(card, weights)
+def installed_files(card: Card, weights: Path) -> Sequence[Mapping[str, str]]:
+    """The weight files of an installed model with their sha256, `path` relative to the weights folder."""
     digests = Digests(weights)
-    files = Weights(folder, transformer_file(folder)).files()
+    files = installed(card, weights).files()
     known = [{"path": path.relative_to(weights).as_posix(), "sha256": digests.of(path)} for path in files]
     digests.save()
-    return {
-        "weights": known,
-        "precision": Placement.of(rung, device).precision,
-        "offload": rung.offload,
-        "rung": rung.name,
-        "attention": "torch",  # scaled_dot_product_attention, which chooses its own kernel
-        "cache_profile": "none",
-        "device": device,
-        "rng_device": "cpu",
-        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
-    }
+    return known
 
 
-_loaded: dict[tuple[str, Path], ImageToVideo] = {}
-
-
-def diffusion_engine(card: Card, weights: Path) -> ImageToVideo:
-    """The engine of an installed model, the same one until another model is asked for.
-
-    Every file is judged before it is opened. Raises EngineUnavailable if torch is missing.
-    """
-    if (card.name, weights) in _loaded:
-        return _loaded[card.name, weights]
-    if find_spec("torch") is None or find_spec("diffusers") is None:
-        raise EngineUnavailable(
-            f"{card.name} needs torch and diffusers; install them (pip install --no-deps -r requirements/all.lock)"
-        )
-    from models.diffusion import Placement, Weights
-    from models.wan import DiffusionEngine
-
-    for engine in _loaded.values():
-        if isinstance(engine, DiffusionEngine):
-            engine.close()
-    _loaded.clear()
-
-    def check(path: Path) -> None:
-        judge(path, weights=weights, record=True).require()
-
-    folder = model_folder(weights, card.name)
-    engine = DiffusionEngine(
-        card,
-        Weights(folder, transformer_file(folder)),
-        placement=Placement.of(placed(card, weights), device_facts().kind),
-        check=check,
-        digest=Digests(weights).of,
-        prompts=weights / ".prompts",
-    )
-    _loaded[card.name, weights] = engine
-    return engine
+def libraries() -> Mapping[str, str]:
+    """Versions of what computes."""
+    return {name: version(name) for name in ("torch", "diffusers", "transformers")}

@@ -21,7 +21,7 @@ from typing import Final, Literal
 from packaging.version import Version
 
 from tasks import engines
-from tasks.errors import StepError
+from tasks.errors import MediaError, StepError
 from tasks.frames import output_of
 from tasks.keep import free_bytes
 
@@ -35,6 +35,9 @@ FILTERS: Final = ("zscale", "split", "setparams")
 
 FREE_BYTES: Final = 10_000_000_000
 """Free disk below which a night is likely to run dry: about ten minutes of 720p work."""
+
+
+MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def examine(*, home: Path, ffmpeg: str, weights: Path, database: Callable[[], st
         _database(database),
         _prefect(),
         _gpu(),
+        _torch(),
         _vulkan(),
         *(_engine(state) for state in engines.states(weights)),
     ]
@@ -146,16 +150,69 @@ def answers(url: str) -> bool:
         return False
 
 
-def _gpu() -> Check:
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One NVIDIA GPU, as its driver describes it."""
+
+    name: str
+    """Such as `NVIDIA H100 80GB HBM3`."""
+    free: int
+    """Graphics memory that nobody uses now, bytes."""
+    total: int
+    """All of it, bytes."""
+    capability: str
+    """Compute capability, such as `9.0`."""
+    driver: str
+    """Version of the driver."""
+
+
+def gpus() -> Sequence[Gpu]:
+    """The NVIDIA GPUs of this machine; none without a driver. Raises StepError if the driver does not answer."""
     tool = shutil.which("nvidia-smi")
-    remedy = "none is needed for the animatic; image-to-video models need an NVIDIA GPU and its driver"
     if tool is None:
-        return Check("gpu", "warning", "no NVIDIA driver found", remedy)
+        return []
+    asked = "--query-gpu=name,memory.free,memory.total,compute_cap,driver_version"
+    lines = output_of([tool, asked, "--format=csv,noheader,nounits"])
+    found = []
+    for line in lines.strip().splitlines():
+        try:
+            name, free, total, capability, driver = (word.strip() for word in line.rsplit(",", 4))
+            found.append(Gpu(name, int(free) * MIB, int(total) * MIB, capability, driver))
+        except ValueError:
+            raise MediaError(f"nvidia-smi says {line!r}, which names no GPU; check the driver") from None
+    return found
+
+
+def _gpu() -> Check:
+    remedy = "none is needed for the animatic; image-to-video models need an NVIDIA GPU and its driver"
     try:
-        found = output_of([tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]).strip()
+        found = gpus()
     except StepError as error:
         return Check("gpu", "warning", str(error), remedy)
-    return Check("gpu", "ok", found.replace("\n", "; ")) if found else Check("gpu", "warning", "none", remedy)
+    if not found:
+        return Check("gpu", "warning", "this machine has no NVIDIA GPU, or its driver is not installed", remedy)
+    return Check("gpu", "ok", "; ".join(map(_gpu_line, found)))
+
+
+def _gpu_line(gpu: Gpu) -> str:
+    memory = f"{gpu.free / 1e9:.1f} of {gpu.total / 1e9:.1f} GB free"
+    return f"{gpu.name}, {memory}, compute capability {gpu.capability}, driver {gpu.driver}"
+
+
+def _torch() -> Check:
+    """Whether torch can use the GPU, from what its distribution says: importing it takes seconds and gigabytes."""
+    try:
+        found = version("torch")
+    except PackageNotFoundError:
+        remedy = "the animatic needs none; for image-to-video models: pip install --no-deps -r requirements/all.lock"
+        return Check("torch", "warning", "not installed", remedy)
+    if not found.endswith("+cpu"):
+        return Check("torch", "ok", found)
+    if shutil.which("nvidia-smi") is None:
+        return Check("torch", "ok", f"{found}, for the processor")
+    cuda = found.removesuffix("+cpu")
+    remedy = f"models are slow because not on the GPU: install torch {cuda} with CUDA in its place"
+    return Check("torch", "warning", f"{found} is made for the processor and does not see the GPU", remedy)
 
 
 def _vulkan() -> Check:

@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from models.cards import Card, CardError, cards_with, generator_spec
-from models.interface import EngineUnavailable, FrameInterpolator, GeneratorSpec, ImageToVideo, InterpolatorSpec
+from models.interface import EngineUnavailable, FrameInterpolator, GeneratorSpec, ImageToVideo, InterpolatorSpec, Shape
+from models.profiles import profile_named, steps_of
 from tasks.errors import MachineNotReadyError
+
+if TYPE_CHECKING:
+    from tasks.resident import Resident
 
 ANIMATIC: Final = "animatic"
 
@@ -23,8 +27,22 @@ NOT_INSTALLED: Final = "not installed"
 NOWHERE: Final = Path("/nonexistent")
 """A weights folder that holds nothing."""
 
+EXACT, DRAFT = "exact", "draft"
+"""The default profile, and the one that leaves steps out."""
+
+PLAINLY: Final[Mapping[str, Any]] = {
+    "rung": "none",
+    "precision": "float32",
+    "offload": "none",
+    "profile": "",
+    "attention": "none",
+    "device": "cpu",
+}
+"""How the built-in engine runs, everywhere."""
+
 NOTICES: Final = {
     ANIMATIC: "Animatic: a camera move over the still, for planning. No image-to-video model made this.",
+    DRAFT: "Draft: fewer steps than the model is meant for, to judge motion and framing by.",
     "flow": "Retimed by optical flow, not by RIFE.",
 }
 """What a viewer must be told about footage from an engine, in manifest, contact sheet and review."""
@@ -54,23 +72,34 @@ def rules_for(model: str, *, engine: str = "", weights: Path = NOWHERE) -> Gener
     return generator_spec(_card(known, engine or model))
 
 
-def spec_for(model: str, *, engine: str = "", weights: Path = NOWHERE) -> GeneratorSpec:
-    """`rules_for`, with the version of the weights that are installed: what content keys rest on.
+def spec_for(model: str, *, engine: str = "", weights: Path = NOWHERE, profile: str = EXACT) -> GeneratorSpec:
+    """`rules_for`, with the version of the weights that are installed, and the profile: what content keys rest on.
 
     Without weights the version says so, and rendering will refuse. Raises EngineError for a model that does not fit
-    this machine, or weights that are not what they should be.
+    this machine, for weights that are not what they should be, or an unknown profile.
     """
     rules = rules_for(model, engine=engine, weights=weights)
     if rules.engine == ANIMATIC:
         return rules
     from tasks.diffusion import installed_version
+    from tasks.loras import installed as lora_installed
 
-    version = installed_version(_card(cards_with(weights), rules.name), weights)
-    return replace(rules, version=version or NOT_INSTALLED)
+    card = card_of(rules, weights)
+    wanted = profile_named(profile)
+    distilled = card.draft_lora if wanted.name == DRAFT and lora_installed(weights, card.draft_lora) else ""
+    steps, guidance = steps_of(card, wanted, distilled=bool(distilled))
+    return replace(
+        rules,
+        version=installed_version(card, weights) or NOT_INSTALLED,
+        profile=wanted.name,
+        distilled=distilled,
+        steps=steps,
+        guidance=guidance,
+    )
 
 
-def generator(spec: GeneratorSpec, *, weights: Path = NOWHERE) -> ImageToVideo:
-    """The engine of a plan. A diffusion model stays loaded until another is asked for.
+def generator(spec: GeneratorSpec, *, weights: Path = NOWHERE, shape: Shape) -> ImageToVideo:
+    """The engine of a plan, in the way that suits its longest window. A model stays until another is asked for.
 
     Raises EngineUnavailable if this machine cannot run it.
     """
@@ -78,33 +107,57 @@ def generator(spec: GeneratorSpec, *, weights: Path = NOWHERE) -> ImageToVideo:
         from models.animatic import Animatic
 
         return Animatic()
-    if spec.version == NOT_INSTALLED:
-        raise EngineUnavailable(
-            f"the weights of {spec.name} are not installed; `dailies weights pull {spec.name}` fetches them, "
-            f"DAILIES_ENGINE={ANIMATIC} previews the list meanwhile"
-        )
-    from tasks.diffusion import diffusion_engine
+    from tasks.resident import Asked
 
-    return diffusion_engine(_card(cards_with(weights), spec.name), weights)
+    try:
+        return resident().engine(Asked(card_of(spec, weights), weights, spec.profile), shape)
+    except EngineUnavailable as error:
+        if spec.version != NOT_INSTALLED:
+            raise
+        raise EngineUnavailable(f"{error}; DAILIES_ENGINE={ANIMATIC} previews the list meanwhile") from None
+
+
+@cache
+def resident() -> Resident:
+    """The one place for a loaded model in this process."""
+    from tasks.resident import Resident
+
+    return Resident()
+
+
+def expect(spec: GeneratorSpec, texts: Sequence[str], *, weights: Path) -> None:
+    """Prompts that shots of this model will bring: a diffusion model encodes them at once, before it is loaded."""
+    if spec.engine != ANIMATIC and spec.version != NOT_INSTALLED:
+        resident().expect(card_of(spec, weights), weights, texts)
+
+
+def fall_back(spec: GeneratorSpec, *, precise: bool) -> str:
+    """Take another way of running the engine after one failed: a more precise one, or a thriftier. Empty if none."""
+    if spec.engine == ANIMATIC:
+        return ""
+    return str(resident().fall_back(precise=precise) or "")
+
+
+def way(spec: GeneratorSpec, *, worked: bool) -> Mapping[str, Any]:
+    """How the engine runs now, for the manifest; `worked` when a window has just been made in that way."""
+    if spec.engine == ANIMATIC:
+        return PLAINLY
+    return resident().worked() if worked else resident().now()
 
 
 def facts(spec: GeneratorSpec, *, weights: Path = NOWHERE) -> Mapping[str, Any]:
-    """How an engine runs on this machine, for the manifest: weights with sha256, arithmetic, device, versions."""
+    """What an engine is made of, for the manifest: weights with sha256, versions of the libraries."""
     if spec.engine == ANIMATIC:
-        return {
-            "weights": [],
-            "precision": "float32",
-            "offload": "none",
-            "rung": "none",
-            "attention": "none",
-            "cache_profile": "none",
-            "device": "cpu",
-            "rng_device": "cpu",
-            "versions": {},
-        }
-    from tasks.diffusion import engine_facts
+        return {"weights": [], "rng_device": "cpu", "versions": {}}
+    from tasks.diffusion import installed_files, libraries
 
-    return engine_facts(_card(cards_with(weights), spec.name), weights)
+    files = installed_files(card_of(spec, weights), weights)
+    return {"weights": files, "rng_device": "cpu", "versions": libraries()}
+
+
+def card_of(spec: GeneratorSpec, weights: Path) -> Card:
+    """The card that a spec's rules come from."""
+    return _card(cards_with(weights), spec.name)
 
 
 def _card(known: Mapping[str, Card], name: str) -> Card:
@@ -152,9 +205,9 @@ def interpolator_spec(weights: Path, *, require_rife: bool = False) -> Interpola
     return interpolator(weights, require_rife=require_rife).spec
 
 
-def notices(engine: str, retiming: str) -> Sequence[str]:
-    """What viewers of a take made by these two engines must be told."""
-    return [NOTICES[name] for name in (engine, retiming) if name in NOTICES]
+def notices(spec: GeneratorSpec, retiming: str) -> Sequence[str]:
+    """What viewers of a take must be told that was made by this engine in this profile, and retimed by that one."""
+    return [NOTICES[name] for name in (spec.engine, spec.profile, retiming) if name in NOTICES]
 
 
 def states(weights: Path) -> Sequence[EngineState]:

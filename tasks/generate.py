@@ -1,21 +1,39 @@
-"""One window through an image-to-video engine -> a clip on disk.
+"""One window through an image-to-video engine -> a clip on disk, in the fastest way of running it that works.
 
-Knows: how to ask an engine and how to write what it yields. Does not know: the catalogue, which engine it is.
-Memory: the context frames and one frame.
+Knows: how to ask an engine, how to write what it yields, when to ask for another way. Does not know: the catalogue,
+which engine it is. Memory: the context frames and one frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, Final
 
 from catalogs.footage import Clip
-from models.interface import ClipRequest, EngineError, Frame, ImageToVideo
+from models.interface import (
+    BadPicture,
+    ClipRequest,
+    EngineError,
+    Frame,
+    ImageToVideo,
+    OutOfMemory,
+    Shape,
+    Watch,
+    WindowStopped,
+)
+from tasks import engines
 from tasks.errors import StepError
 from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter, read_frames
 from tasks.plan import TakePlan, Window
 from tasks.progress import Progress, announce
+from tasks.stopping import STOPPING
+
+LOG: Final = logging.getLogger("dailies")
 
 
 def request_for(plan: TakePlan, window: Window, *, state: Path | None = None) -> ClipRequest:
@@ -33,13 +51,19 @@ def request_for(plan: TakePlan, window: Window, *, state: Path | None = None) ->
         native_rate=spec.native_rate,
         seed=window.seed,
         shot_seed=plan.seed,
-        prompt=shot.prompt,
-        negative_prompt=shot.negative_prompt or spec.negative_prompt,
+        prompt=plan.prompt,
+        negative_prompt=plan.negative_prompt,
         camera=shot.camera,
         steps=spec.steps if shot.steps is None else shot.steps,
         guidance=spec.guidance if shot.guidance is None else shot.guidance,
         state=state,
+        loras=tuple(lora.file for lora in plan.loras),
     )
+
+
+def shape_of(plan: TakePlan) -> Shape:
+    """What the engine's memory depends on: the size and the longest window."""
+    return Shape(plan.width, plan.height, max(len(window.span.range) for window in plan.windows))
 
 
 def context_frames(window: Window, before: Clip, *, ffmpeg: str) -> list[Frame]:
@@ -63,34 +87,107 @@ def generate_window(
     target: Path,
     *,
     before: Clip | None,
-    engine: ImageToVideo,
+    weights: Path,
     ffmpeg: str,
     state: Path | None = None,
-) -> None:
-    """Write the window's frames to `target`. `state` is a folder that outlives this attempt, for the engine's
-    checkpoint.
+) -> Mapping[str, Any]:
+    """Write the window's frames to `target`, and say how they were made.
 
+    After running out of memory the next thriftier way is taken, at most three; after a bad picture a more precise one,
+    once. Size, length and steps stay. `state` is a folder that outlives this attempt, for the engine's checkpoint.
     Raises StepError, named with the slate, if the engine refuses, fails or yields another number of frames than
-    asked; FfmpegError if the file cannot be written.
+    asked; WindowStopped on request; FfmpegError if the file cannot be written.
     """
+    what = f"{plan.slate}, window {window.index + 1} of {len(plan.windows)}"
     context = context_frames(window, before, ffmpeg=ffmpeg) if before and window.context else []
+    tried: list[dict[str, str]] = []
+    bad = False
+    while True:
+        if STOPPING.event.is_set():
+            raise WindowStopped(f"{what}: not begun, because this process was asked to leave; render again to go on")
+        try:
+            engine = engines.generator(plan.spec, weights=weights, shape=shape_of(plan))
+            with STOPPING.at_work():
+                resumed = write_window(plan, window, target, context=context, engine=engine, ffmpeg=ffmpeg, state=state)
+            return {**engines.way(plan.spec, worked=True), "resumed_at": resumed, "tried": tried}
+        except WindowStopped as error:
+            raise WindowStopped(f"{what}: {error}") from None
+        except (OutOfMemory, BadPicture) as error:
+            reason, picture = str(error), isinstance(error, BadPicture)
+        except EngineError as error:
+            raise StepError(f"{what}: {error}") from error
+        # only here, when the error is gone and with it the tensors that its traceback held
+        before_it = str(engines.way(plan.spec, worked=False)["rung"])
+        other = "" if picture and bad else engines.fall_back(plan.spec, precise=picture)
+        tried.append({"rung": before_it, "reason": reason})
+        if not other:
+            ways = ", ".join(entry["rung"] for entry in tried)
+            raise StepError(f"{what}: {reason}" + (f" (ways tried: {ways})" if len(tried) > 1 else ""))
+        bad = bad or picture
+        LOG.warning("%s: %s; trying again as %s", what, reason, other)
+
+
+def write_window(
+    plan: TakePlan,
+    window: Window,
+    target: Path,
+    *,
+    context: list[Frame],
+    engine: ImageToVideo,
+    ffmpeg: str,
+    state: Path | None,
+) -> int:
+    """One attempt. Returns the steps that were found done. Raises EngineError as the engine does, StepError for a
+    wrong number of frames.
+    """
     argv = clip_argv(ffmpeg, target, width=plan.width, height=plan.height, rate=plan.spec.native_rate)
     what = f"{plan.slate}, window {window.index + 1} of {len(plan.windows)}"
     asked = len(window.span.range)
-    try:
-        with FrameWriter(argv, width=plan.width, height=plan.height, what=what) as writer:
-            for frame in _announced(engine.generate(request_for(plan, window, state=state), context), plan, window):
-                writer.write(frame)
-            if writer.written != asked:
-                raise StepError(f"{what}: {engine.name} made {writer.written} frames, {asked} were asked for")
-    except EngineError as error:
-        raise StepError(f"{what}: {error}") from error
+    told = _Told(plan, window)
+    frames = engine.generate(
+        request_for(plan, window, state=state), context, Watch(STOPPING.event, lambda done, of: told.steps(done, of))
+    )
+    coming = _until_stopped(frames)
+    first = list(islice(coming, 1))  # made before ffmpeg starts, which would only wait for it
+    with FrameWriter(argv, width=plan.width, height=plan.height, what=what) as writer:
+        for frame in chain(first, coming):
+            writer.write(frame)
+            told.frames(writer.written)
+        if writer.written != asked:
+            raise StepError(f"{what}: {engine.name} made {writer.written} frames, {asked} were asked for")
+    return told.first or 0
 
 
-def _announced(frames: Iterator[Frame], plan: TakePlan, window: Window) -> Iterator[Frame]:
-    total = sum(len(other.span.range) for other in plan.windows)
-    before = sum(len(other.span.range) for other in plan.windows[: window.index])
-    detail = f"window {window.index + 1} of {len(plan.windows)}"
-    for made, frame in enumerate(frames, start=1):
+def _until_stopped(frames: Iterator[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        if STOPPING.event.is_set():
+            raise WindowStopped("stopped on request; render again to go on")
         yield frame
-        announce(Progress(plan.slate, "generate", before + made, total, detail))
+
+
+@dataclass(slots=True)
+class _Told:
+    """How far a window is, announced in frames: first as its share of denoising, then as frames written."""
+
+    plan: TakePlan
+    window: Window
+    most: int = 0
+    """Frames announced so far: a bar never goes back."""
+    first: int | None = None
+    """Steps that were done before the first was announced."""
+
+    def steps(self, done: int, of: int) -> None:
+        self.first = done if self.first is None else self.first
+        share = done * len(self.window.span.range) // max(1, of)
+        self._announce(share, f", step {done} of {of}")
+
+    def frames(self, written: int) -> None:
+        self._announce(written, "")
+
+    def _announce(self, frames: int, detail: str) -> None:
+        self.most = max(self.most, frames)
+        windows = self.plan.windows
+        total = sum(len(other.span.range) for other in windows)
+        before = sum(len(other.span.range) for other in windows[: self.window.index])
+        where = f"window {self.window.index + 1} of {len(windows)}{detail}"
+        announce(Progress(self.plan.slate, "generate", before + self.most, total, where))

@@ -128,6 +128,8 @@ class TakePlan:
     """What it is told to avoid: the shot's, else the card's."""
     loras: tuple[PlannedLora, ...]
     """What changes the model, in order; the profile's own first."""
+    notice: str
+    """What was made smaller on request, a sentence for everyone who looks at the take; empty for nothing."""
 
     @property
     def slate(self) -> str:
@@ -175,14 +177,16 @@ def plan_take(
     version: int = 1,
     overlap: int | None = None,
     loras: Sequence[PlannedLora] = (),
+    notice: str = "",
 ) -> TakePlan:
     """The plan of a take. The same arguments always give the same plan.
 
-    `overlap` replaces the model's own, in native frames. `loras` are the shot's, found and hashed. Raises PlanError,
-    naming the shot, the value, the limit and the remedy, if the model cannot make the shot.
+    `overlap` replaces the model's own, in native frames. `loras` are the shot's, found and hashed. `notice` is kept.
+    Raises PlanError, naming the shot, the value, the limit and the remedy, if the model cannot make the shot.
     """
     try:
-        return _plan(shot, spec, interpolator, version, spec.overlap if overlap is None else overlap, tuple(loras))
+        overlap = spec.overlap if overlap is None else overlap
+        return _plan(shot, spec, interpolator, version, overlap=overlap, loras=tuple(loras), notice=notice)
     except PlanError as error:
         raise PlanError(f"{shot.name}: {error}") from None
 
@@ -192,8 +196,10 @@ def _plan(
     spec: GeneratorSpec,
     interpolator: InterpolatorSpec,
     version: int,
+    *,
     overlap: int,
     loras: tuple[PlannedLora, ...],
+    notice: str,
 ) -> TakePlan:
     if spec.needs_plate and shot.plate is None:
         raise PlanError(f"{spec.name} animates a still; give the shot a plate")
@@ -269,6 +275,7 @@ def _plan(
         prompt=told[0],
         negative_prompt=told[1],
         loras=loras,
+        notice=notice,
     )
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 from catalogs.footage import Deliverable, Finding, Master
 from catalogs.shot import Shot
 from catalogs.timebase import FIRST_FRAME, rate_text, timecode
+from models.cards import Card
 from tasks.dryrun import plan_json
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
@@ -66,9 +67,11 @@ def finding_json(finding: Finding) -> dict[str, Any]:
 def manifest(
     plan: TakePlan,
     *,
+    card: Card,
     master: Master,
     retime: Mapping[str, Any],
     engine: Mapping[str, Any],
+    generated: Sequence[Mapping[str, Any]],
     ffmpeg: str,
     encoder_argv: Mapping[str, Sequence[str]],
     version: Path,
@@ -81,10 +84,12 @@ def manifest(
 ) -> dict[str, Any]:
     """Enough to make the same pixels again. Paths are relative to the manifest's folder, which will be `version`.
 
-    `engine` says how the engine ran (tasks.engines.facts). `encoder_argv` is ffmpeg's command line by deliverable,
-    paths reduced to names. The master's path leads into the work folder, swept some day; its sha256 stays true.
+    `engine` says what the engine is made of (tasks.engines.facts), `generated` how it ran for each window
+    (tasks.engines.way); the last window's way stands for the take. `encoder_argv` is ffmpeg's command line by
+    deliverable, paths reduced to names. The master's path leads into the work folder, swept some day; its sha256 stays
+    true.
     """
-    planned = plan_json(plan)
+    planned = plan_json(plan, card=card)
     return {
         "slate": plan.slate,
         "notices": list(notices),
@@ -96,6 +101,18 @@ def manifest(
             "engine": plan.spec.engine,
             "version": plan.spec.version,
             **engine,
+            **{name: value for name, value in generated[-1].items() if name != "tried"},
+            "windows": [dict(one) for one in generated],
+            "loras": [
+                {
+                    "name": lora.name,
+                    "path": str(lora.file.path),
+                    "sha256": list(lora.sha256),
+                    "scale": lora.file.scale,
+                    "trigger": lora.trigger,
+                }
+                for lora in plan.loras
+            ],
             "versions": {
                 **engine["versions"],
                 "python": platform.python_version(),

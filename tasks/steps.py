@@ -101,22 +101,26 @@ def _once(place: Place, path: Path, *, key: str, make: Callable[[Path], Mapping[
 
 
 @task(name="generate", task_run_name="{plan.slate} window {window.index}", cache_policy=NO_CACHE)
-def generate(plan: TakePlan, window: Window, *, before: Clip | None, place: Place) -> Done[Clip]:
-    """One window's clip. The engine is loaded only if the window is not there yet."""
+def generate(
+    plan: TakePlan, window: Window, *, before: Clip | None, place: Place
+) -> Done[tuple[Clip, Mapping[str, Any]]]:
+    """One window's clip, and how it was made. The engine is loaded only if the window is not there yet."""
     started = time.perf_counter()
 
     path = place.work / "windows" / f"{window.index:03d}.mkv"
     state = path.with_suffix(".state")
 
-    def make(target: Path) -> None:
-        engine = engines.generator(plan.spec, weights=place.weights)
-        generate_window(plan, window, target, before=before, engine=engine, ffmpeg=place.ffmpeg, state=state)
+    def make(target: Path) -> Mapping[str, Any]:
+        return generate_window(
+            plan, window, target, before=before, weights=place.weights, ffmpeg=place.ffmpeg, state=state
+        )
 
     kept, made = _once(place, path, key=window.key, make=make)
     shutil.rmtree(state, ignore_errors=True)
     clip = Clip(kept.path, kept.sha256, kept.bytes, window.span.range, plan.spec.native_rate, plan.width, plan.height)
     step = f"generate window {window.index + 1} of {len(plan.windows)}"
-    return _finish(plan.slate, step, clip, made=made, started=started, counts=f"{len(clip.range)} frames")
+    counts = f"{len(clip.range)} frames"
+    return _finish(plan.slate, step, (clip, kept.notes), made=made, started=started, counts=counts)
 
 
 @task(name="join", task_run_name="{plan.slate} join", cache_policy=NO_CACHE)
@@ -249,6 +253,8 @@ def expectation(plan: TakePlan, planned: PlannedDelivery) -> Expectation:
 class Evidence:
     """What the earlier steps of a take found out, for its manifest."""
 
+    generated: tuple[Mapping[str, Any], ...]
+    """How each window was made."""
     master: Master
     retime: Mapping[str, Any]
     encoded: Encoded
@@ -264,7 +270,8 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
     started = time.perf_counter()
     with attempt(place.work) as own:
         sheet = own / "contact.jpg"
-        notices = engines.notices(plan.spec.engine, plan.interpolator.engine if evidence.retime["interpolated"] else "")
+        retimed = plan.interpolator.engine if evidence.retime["interpolated"] else ""
+        notices = [*engines.notices(plan.spec, retimed), *filter(None, [plan.notice])]
         contact_sheet(
             evidence.encoded.stills,
             sheet,
@@ -275,9 +282,11 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
         )
         document = manifest(
             plan,
+            card=engines.card_of(plan.spec, place.weights),
             master=evidence.master,
             retime=evidence.retime,
             engine=engines.facts(plan.spec, weights=place.weights),
+            generated=evidence.generated,
             ffmpeg=place.ffmpeg,
             encoder_argv={kept.path.name: kept.notes["argv"] for kept in evidence.encoded.files},
             version=place.version,

@@ -77,12 +77,13 @@ TWO_EXPERTS: Final = ("wan2.2-i2v-a14b", "wan2.2-t2v-a14b")
 BOUNDARY: Final = 0.9
 
 
-def write_model(name: str, folder: Path) -> Path:
-    """The tiny instance of `name` (a key of ARCHITECTURES) as a diffusers folder."""
+def write_model(name: str, folder: Path, **changes: Any) -> Path:
+    """The tiny instance of `name` (a key of ARCHITECTURES) as a diffusers folder; `changes` are the transformer's."""
     import diffusers
     import torch
 
     pipeline, numbers = ARCHITECTURES[name]
+    numbers = numbers | changes
     parts: dict[str, Any] = {"tokenizer": _tokenizer(), "text_encoder": _text_encoder(pipeline)}
     if pipeline.startswith("CogVideoX"):
         torch.manual_seed(11)

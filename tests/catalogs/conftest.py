@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import create_engine
 
+from catalogs.loras import InstalledLora, LoraRules
 from catalogs.request import ModelRules
 from catalogs.shot import Shot
 from catalogs.shotlist import ReadResult, SubmissionRules, read_shot_list
@@ -85,7 +86,8 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    """A folder with the plate a.png, and rules that know an undemanding and a demanding model."""
+    """A folder with the plate a.png, rules that know an undemanding and a demanding model, and installed LoRAs:
+    `mist` and `film look` for any model, `rain` for `wan`."""
     folder = tmp_path / "lists"
     folder.mkdir()
     models = {
@@ -93,6 +95,15 @@ def desk(tmp_path: Path) -> Desk:
         "wan": ModelRules(smallest=(320, 320), largest=(1280, 720), longest=200),
         "t2v": ModelRules(needs_plate=False, takes_loras=True),
     }
-    made = Desk(folder, SubmissionRules(models=models))
+    loras = tmp_path / "weights" / "loras"
+    loras.mkdir(parents=True)
+    for name in ("mist", "film look", "rain"):
+        (loras / f"{name}.safetensors").write_bytes(b"pairs")
+    installed = {
+        name: InstalledLora(loras / f"{name}.safetensors", ("wan",) if name == "rain" else ())
+        for name in ("mist", "film look", "rain")
+    }
+    known = LoraRules(installed=installed, folders=(tmp_path / "weights",))
+    made = Desk(folder, SubmissionRules(models=models, loras=known))
     made.plate("a.png")
     return made

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+import alembic.command
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -17,6 +19,7 @@ from sqlalchemy import create_engine, inspect, text
 import catalogs.database
 from catalogs.database import connect
 from catalogs.errors import CatalogueUnavailableError
+from catalogs.shot import LoraUse
 from catalogs.store import open_catalogue
 from catalogs.tables import SCHEMA, VERSION_TABLE, Base
 
@@ -50,6 +53,60 @@ def test_the_code_knows_the_head_of_its_migrations() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(catalogs.database.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_heads() == [SCHEMA]
+
+
+def test_a_catalogue_of_the_first_schema_keeps_its_shots(url: str) -> None:
+    """Opening a catalogue that an older version wrote upgrades it: its shots stay, without LoRAs, and take some."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(catalogs.database.__file__).parent / "migrations"))
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "0001")
+        connection.execute(
+            text("INSERT INTO submissions VALUES (1, 'old.csv', 'Zoë', 'create', '2026-01-02 03:04:05', 1, 0, 0)")
+        )
+        old = {
+            "id": 1,
+            "submission_id": 1,
+            "show": "AGM",
+            "show_folded": "agm",
+            "code": "SH0010",
+            "code_folded": "sh0010",
+            "sequence": "SQ010",
+            "status": "review",
+            "error": "",
+            "revision": 3,
+            "prompt": "rain",
+            "negative_prompt": "",
+            "frames": 48,
+            "handles": 8,
+            "rate": "24000/1001",
+            "model": "wan",
+            "camera": "",
+            "deliveries": '["h265:main10"]',
+            "speed": "1",
+            "priority": 50,
+            "notes": "n",
+            "submitted_by": "",
+            "extra": '[["loras", "mist:0.8"]]',
+            "created_at": "2026-01-02 03:04:05",
+            "updated_at": "2026-01-02 03:04:05",
+        }
+        marks = ", ".join(f":{name}" for name in old)
+        connection.execute(text(f"INSERT INTO shots ({', '.join(old)}) VALUES ({marks})"), old)
+    engine.dispose()
+    with open_catalogue(url) as catalogue:
+        [record] = catalogue.shots()
+        assert record.status.value == "review"
+        assert (record.shot.name, record.shot.frames, record.shot.handles) == ("AGM/SH0010", 48, 8)
+        assert record.shot.metadata == (("loras", "mist:0.8"),)
+        assert record.shot.loras == ()
+        asked = replace(record.shot, loras=(LoraUse("mist", 0.8),))
+        assert catalogue.submit([asked], source="t", mode="update").changed == ("AGM/SH0010",)
+        assert catalogue.find("SH0010").shot == asked
 
 
 def test_a_newer_database_is_refused(url: str) -> None:
@@ -108,7 +165,6 @@ def test_a_catalogue_can_be_created_by_several_at_once(url: str) -> None:
 
 def test_a_failed_upgrade_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a migration breaks off halfway, no table of it remains."""
-    import alembic.command
 
     def broken(config: Config, revision: str) -> None:
         config.attributes["connection"].execute(text("CREATE TABLE shots (id INTEGER)"))

@@ -110,6 +110,14 @@ CELLS: list[tuple[str, dict[str, str]]] = [
     ("E403", {"plate": "../a.png"}),
     ("E403", {"plate": "/etc/hostname"}),
     ("E404", {"plate": "."}),
+    ("E601", {"model": "t2v", "prompt": "p", "loras": "mist:strong"}),
+    ("E602", {"model": "t2v", "prompt": "p", "loras": "mist:11"}),
+    ("E603", {"model": "t2v", "prompt": "p", "loras": "fog"}),
+    ("E604", {"model": "t2v", "prompt": "p", "loras": "looks/fog.safetensors"}),
+    ("E605", {"model": "t2v", "prompt": "p", "loras": "looks/fog.pt"}),
+    ("E606", {"model": "t2v", "prompt": "p", "loras": "/etc/fog.safetensors"}),
+    ("E608", {"model": "t2v", "prompt": "p", "loras": "mist:1 mist:0.5"}),
+    ("E609", {"model": "t2v", "prompt": "p", "loras": "rain"}),
     ("W201", {"promt": "rain"}),
     ("W301", {"loras": "film-look"}),
     ("W302", {"frames": "", "seconds": "2", "fps": "29.97"}),
@@ -139,8 +147,8 @@ FILES: list[tuple[str, str | bytes]] = [
     ("W202", "shot,plate,frames,\nSH10,a.png,48,x\n"),
 ]
 
-ELSEWHERE = {"E101", "E102", "E103", "E111", "E203", "E405", "E406", "E407", "E408", "E501", "E502"}
-"""Codes with a test of their own, here or in test_plates.py and test_store.py."""
+ELSEWHERE = {"E101", "E102", "E103", "E111", "E203", "E405", "E406", "E407", "E408", "E501", "E502", "E607"}
+"""Codes with a test of their own, here or in test_plates.py, test_loras.py and test_store.py."""
 
 
 @pytest.mark.parametrize(("code", "cells"), CELLS, ids=[f"{c}-{next(iter(d))}" for c, d in CELLS])
@@ -290,10 +298,9 @@ def test_lengths_that_agree_are_one_length(desk: Any, cells: dict[str, str]) -> 
 
 def test_a_text_to_video_row_needs_no_plate(desk: Any) -> None:
     """What a row needs is its model's to say."""
-    result = desk.read("shot,model,prompt,frames,loras\nS1,t2v,rain,48,film\n")
+    result = desk.read("shot,model,prompt,frames\nS1,t2v,rain,48\n")
     assert codes(result) + notices(result) == []
     assert result.shots[0].plate is None
-    assert result.shots[0].metadata == (("loras", "film"),)
 
 
 def test_the_show_falls_back_to_the_option_then_the_file(desk: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from catalogs.errors import AmbiguousShotError, CatalogueError, ShotListError, UnknownShotError
 from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
-from catalogs.shot import Delivery, Plate, Shot
+from catalogs.shot import Delivery, LoraUse, Plate, Shot
 from catalogs.store import Catalogue, open_catalogue
 from catalogs.timebase import FrameRange
 
@@ -74,6 +74,7 @@ def test_a_shot_comes_back_as_it_was_submitted(catalogue: Catalogue, shot: Make)
         seed=2**63 - 1,
         steps=40,
         guidance=5.1,
+        loras=(LoraUse("mist", 0.8), LoraUse("/w/rain.safetensors"), LoraUse("fog", 0.0)),
         camera="push in",
         deliveries=(Delivery("webm", "vp9"), Delivery("png", "16")),
         speed=Fraction(1, 3),
@@ -145,6 +146,18 @@ def test_a_changed_shot_is_ready_again(catalogue: Catalogue, shot: Make) -> None
     assert catalogue.find("SH0010").status is Status.REVIEW
     catalogue.submit([shot(prompt="slower")], source="t", mode="update")
     assert catalogue.find("SH0010").status is Status.READY
+
+
+def test_another_lora_asks_for_another_take(catalogue: Catalogue, shot: Make) -> None:
+    """A LoRA that comes, goes or acts otherwise is a changed request; the same ones again are none."""
+    for loras in ((LoraUse("mist"),), (LoraUse("mist", 0.5),), (LoraUse("rain", 0.5),), ()):
+        rendered(catalogue, shot()) if not catalogue.shots() else None
+        asked = shot(loras=loras)
+        assert catalogue.submit([asked], source="t", mode="update").changed == ("AGM/SH0010",)
+        assert catalogue.find("SH0010").status is Status.READY
+        assert catalogue.submit([asked], source="t", mode="update").unchanged == ("AGM/SH0010",)
+    with pytest.raises(ShotListError, match="differs in loras"):
+        catalogue.submit([shot(loras=(LoraUse("mist"),))], source="t")
 
 
 def test_a_take_of_an_old_request_does_not_settle_the_new_one(catalogue: Catalogue, shot: Make) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -11,6 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from rendering import House, clean_environment
+from rich.cells import cell_len
+from rich.console import Console
+
+from desk import show
+from desk.plan_view import duration
 
 
 @pytest.fixture
@@ -79,6 +87,14 @@ def test_a_plan_starts_no_engine_and_has_the_public_names(quiet: House) -> None:
     assert "1 shot, about" in table.stdout
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.4, "0 s"), (9.0, "9 s"), (119.4, "119 s"), (1492.0, "25 min"), (7560.0, "2.1 h")]
+)
+def test_a_duration_is_as_exact_as_an_estimate(seconds: float, said: str) -> None:
+    """Seconds, then minutes, then hours."""
+    assert duration(seconds) == said
+
+
 def test_a_model_that_cannot_run_here_can_be_previewed(quiet: House) -> None:
     """A list for Wan plans as animatic under DAILIES_ENGINE, with as many native frames as Wan would make."""
     quiet.submit({"shot": "SH0010", "frames": "200", "fps": "24", "model": "wan2.1-i2v-14b-720p", "resolution": "720p"})
@@ -88,6 +104,67 @@ def test_a_model_that_cannot_run_here_can_be_previewed(quiet: House) -> None:
     assert real["native_frames"] == preview["native_frames"]
 
 
+def _graphics_card(folder: Path, mebibytes: int) -> str:
+    """A PATH with an nvidia-smi that knows one card with that much free memory."""
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, {mebibytes}, 81559, 9.0'\n")
+    tool.chmod(tool.stat().st_mode | stat.S_IEXEC)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_a_plan_says_what_a_model_would_take_and_what_it_lacks(quiet: House, tmp_path: Path) -> None:
+    """Memory, way, time and what render would say, as a table and as JSON; the sums are those of the rows."""
+    for code, model in (("SH0010", "wan2.1-i2v-14b-720p"), ("SH0020", "wan2.1-i2v-14b-720p"), ("SH0030", "animatic")):
+        quiet.submit({"shot": code, "model": model, "resolution": "720p"}, name=f"{code}.csv")
+    machine = {"PATH": _graphics_card(tmp_path, 2_000)}
+    document = quiet.json("plan", **machine)
+    big, _, drawn = document["shots"]
+    assert drawn["memory"] is None
+    assert not big["memory"]["fits"]
+    assert set(big["memory"]) == {
+        *("device", "rung", "vram", "ram", "free_vram", "free_ram", "fits", "reason", "remedy", "notice")
+    }
+    assert big["memory"]["free_vram"] == 2_000 << 20
+    done = quiet.run("plan", **machine)
+    assert done.returncode == 0, "what does not fit is planned, not refused"
+    assert "does not fit" in done.stdout
+    assert f"{big['memory']['vram'] / 1e9:.1f}" in done.stdout
+    assert f"{sum(entry['bytes'] for entry in document['shots']) / 1e9:.2f} GB of disk" in done.stdout
+    assert "SH0010, SH0020: weights not installed; `dailies weights pull wan2.1-i2v-14b-720p`" in done.stderr
+    assert f"SH0010, SH0020: {big['memory']['reason']} {big['memory']['remedy']}" in done.stderr
+    assert "SH0030" not in done.stderr
+
+
+def test_smaller_only_on_request(quiet: House, tmp_path: Path) -> None:
+    """--allow-smaller plans fewer pixels where the shot does not fit, shows both sizes and says why."""
+    quiet.submit({"shot": "SH0010", "model": "wan2.1-i2v-14b-720p", "resolution": "720p"})
+    machine = {"PATH": _graphics_card(tmp_path, 11_000)}
+    [plan] = quiet.json("plan", "--allow-smaller", "--profile", "draft", **machine)["shots"]
+    assert plan["profile"] == "draft"
+    if plan["memory"]["fits"]:  # where this machine's own memory suffices
+        made = f"{plan['width']}x{plan['height']}"
+        done = quiet.run("plan", "--allow-smaller", **machine)
+        assert f"{made} > 1280x720" in done.stdout
+        assert f"made at {made} instead of 1280x720" in done.stderr
+    else:
+        assert "system memory" in plan["memory"]["reason"]
+
+
+def test_a_narrow_terminal_goes_without_what_can_be_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns leave in the order named until the rest fits, one that still has room comes back, and it is said."""
+    headers, rows = ("name", "wide", "b>", "c"), [("a" * 10, "w" * 30, "1", "x" * 8)]
+    shown = {}
+    for width in (80, 30, 10):
+        stream = io.StringIO()
+        monkeypatch.setattr(show, "OUT", Console(file=stream, force_terminal=True, no_color=True, width=width))
+        show.print_rows(headers, rows, spare=("b", "wide", "c"))
+        shown[width] = stream.getvalue()
+    assert "Left out" not in shown[80]
+    assert "w" * 30 in shown[80]
+    assert "Left out at this width: wide." in shown[30]
+    assert all(max(map(cell_len, re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines())) <= at for at, text in shown.items())
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -95,6 +172,8 @@ def test_a_model_that_cannot_run_here_can_be_previewed(quiet: House) -> None:
         (("render", "AGM/SH9999"), 2, "SH9999"),
         (("shots", "--status", "done"), 2, "use ready"),
         (("submit", "nothing.csv"), 2, "nothing.csv"),
+        (("plan", "--profile", "quick"), 2, "use exact, fast, draft"),
+        (("render", "--profile", "quick"), 2, "use exact, fast, draft"),
         (("submit", "nothing.csv", "--mode", "replace"), 2, "use create, update, upsert"),
         (("frobnicate",), 2, "frobnicate"),
     ],

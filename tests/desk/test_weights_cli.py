@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
+import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hub_stub import COMMIT, Stub
+from tiny_house import install
 from typer.testing import CliRunner, Result
 
+from desk import weights_list
 from desk.weights_cli import app
+from models.memory import GB, DeviceFacts
 
 Run = Callable[..., Result]
 
@@ -63,6 +69,74 @@ def test_list_shows_every_card(run: Run, weights: Path) -> None:
     assert all(name in shown and model["licence"] in shown for name, model in models.items())
 
 
+def test_list_says_what_this_machine_can_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way at the first preset size, or what it would need, for the graphics card or the processor that is here."""
+    device = DeviceFacts("cuda", 11 * GB, 12 * GB, 128 * GB, bf16=True, fp8=True)
+    monkeypatch.setattr(weights_list, "device_facts", lambda: device)
+    monkeypatch.setattr(weights_list, "device_name", lambda: "NVIDIA T9000")
+    document = json.loads(run("list", "--json").stdout)
+    assert document["device"] == {"name": "NVIDIA T9000", **asdict(device)}
+    models = {model["name"]: model for model in document["models"]}
+    assert models["animatic"]["here"] is None
+    assert models["wan2.1-t2v-1.3b"]["here"]["fits"]
+    big = models["wan2.1-i2v-14b-720p"]["here"]
+    assert (big["fits"], big["rung"]) == (False, "")
+    lines = {line.split()[0]: line for line in run("list").stdout.splitlines() if line.strip()}
+    assert lines["wan2.1-t2v-1.3b"].split()[-1] == models["wan2.1-t2v-1.3b"]["here"]["rung"]
+    assert lines["wan2.1-i2v-14b-720p"].rstrip().endswith(f"no: needs {big['vram'] / 1e9:.0f} GB")
+    assert "NVIDIA T9000, 11.0 of 12.0 GB free, 128.0 GB of system memory free" in lines["This"]
+    monkeypatch.setattr(weights_list, "device_facts", lambda: DeviceFacts("cpu", 0, 0, 8 * GB))
+    shown = run("list").stdout
+    assert "no NVIDIA GPU; 8.0 GB of system memory free" in shown
+    assert re.search(r"wan2.1-i2v-14b-720p .* no: needs \d+ GB RAM", shown)
+
+
+def test_list_says_what_is_installed_and_in_which_form(run: Run, weights: Path) -> None:
+    """A diffusers folder, a single file and a GGUF, each with a card of its own; half a model with what it lacks."""
+    pytest.importorskip("torch")
+    pytest.importorskip("gguf")
+    import tiny_models
+
+    for called in ("whole", "single", "gguf", "half"):
+        install(weights, "wan2.1-i2v", "wan2.1-i2v-14b-720p", called=called)
+    tiny_models.single_file(weights / "single", weights / "single" / "model.safetensors")
+    tiny_models.gguf_file(weights / "gguf", weights / "gguf" / "model.gguf")
+    shutil.rmtree(weights / "half" / "vae")
+    models = {model["name"]: model for model in json.loads(run("list", "--json").stdout)["models"]}
+    found = {name: (models[name]["installed"], models[name]["form"]) for name in ("whole", "single", "gguf", "half")}
+    assert found == {
+        "whole": ("yes", "diffusers"),
+        "single": ("yes", "safetensors"),
+        "gguf": ("yes", "gguf"),
+        "half": ("partly", ""),
+    }
+    assert models["whole"]["card"] == str(weights / "whole" / "card.toml")
+    assert models["wan2.1-t2v-14b"]["card"] == ""
+    assert "VAE" in models["half"]["problem"]
+    done = run("list")
+    assert re.search(r"^gguf .* GGUF  ", done.stdout, re.M), "too small for a type: its vectors outweigh its matrices"
+    assert re.search(r"^whole .* folder  ", done.stdout, re.M)
+    assert weights_list._form({"form": "gguf", "quantised": "Q4_K"}) == "GGUF Q4_K"
+    assert "half: half lacks its VAE" in done.stderr
+
+
+def test_list_shows_the_loras(run: Run, weights: Path) -> None:
+    """What lies in WEIGHTS/loras, with what the card beside it says."""
+    assert json.loads(run("list", "--json").stdout)["loras"] == []
+    (weights / "loras").mkdir()
+    write(weights / "loras" / "grain.safetensors")
+    write(weights / "loras" / "sketch.safetensors")
+    (weights / "loras" / "grain.toml").write_text('models = ["wan2.1-t2v-14b"]\ntrigger = "film grain"\nscale = 0.8\n')
+    grain, sketch = json.loads(run("list", "--json").stdout)["loras"]
+    assert (grain["name"], grain["models"], grain["trigger"], grain["scale"]) == (
+        *("grain", ["wan2.1-t2v-14b"], "film grain"),
+        0.8,
+    )
+    assert grain["path"] == str(weights / "loras" / "grain.safetensors")
+    assert (sketch["models"], sketch["scale"]) == ([], 1.0)
+    assert re.search(r"^grain +wan2.1-t2v-14b +0.8 +film grain", run("list").stdout, re.M)
+
+
 def test_verify_judges_the_folder_or_what_is_named(run: Run, weights: Path, tmp_path: Path) -> None:
     """A sound folder is exit code 0; a pickle beside it 1, with the way to convert; a missing path 2."""
     document = json.loads(run("verify", "--json").stdout)
@@ -103,14 +177,19 @@ def test_pull_brings_a_model(run: Run, weights: Path, monkeypatch: pytest.Monkey
         def __init__(self, **fields: Any) -> None:
             self.__dict__.update(fields)
 
-    files = (Of(path="a.safetensors", bytes=None, sha256=None),)
+    files = tuple(Of(path=path, bytes=None, sha256=None) for path in ("a.safetensors", "vae/config.json"))
     tiny = Of(name="tiny", title="Tiny", repository="studio/model", revision=COMMIT, files=files)
     monkeypatch.setattr(models.cards, "card", lambda name: tiny if name == "tiny" else cards()["none"])
     raw = (weights / "grain.safetensors").read_bytes()
-    with Stub({"a.safetensors": raw}) as stub:
+    with Stub({"a.safetensors": raw, "vae/config.json": b"{}"}) as stub:
         monkeypatch.setenv("HF_ENDPOINT", stub.endpoint)
+        small = json.loads(run("pull", "tiny", "--config", "--json").stdout)["files"]
+        assert [(file["path"], file["action"]) for file in small] == [
+            (str(weights / "tiny/vae/config.json"), "downloaded")
+        ]
+        assert not (weights / "tiny/a.safetensors").exists()
         document = json.loads(run("pull", "tiny", "--json").stdout)
-        assert [file["action"] for file in document["files"]] == ["downloaded"]
+        assert [file["action"] for file in document["files"]] == ["downloaded", "present"]
         assert (weights / "tiny/a.safetensors").read_bytes() == raw
         assert "present" in run("pull", "tiny").stdout
         tiny.name, stub.wrong = "other", True

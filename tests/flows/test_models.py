@@ -9,40 +9,8 @@ from pathlib import Path
 
 import av
 import pytest
-import tiny_models
-from rendering import ROOT, House, pictures
-
-CARDS = ROOT / "models" / "cards"
-NUMBERS = {
-    "parameters": "0.0001",
-    "text_encoder": "0.0001",
-    "image_encoder": "0.0001",
-    "vae": "0.0001",
-    "text_tokens": "16",
-    "steps": "2",
-    "smallest": "32",
-    "largest": "512",
-    "size_multiple": "32",
-    "sizes": "[[64, 32]]",
-    "activation_bytes": "1.0",
-    "vae_bytes": "100",
-}
-"""Fields of a real card that differ for a tiny instance of its architecture."""
-
-
-def install(weights: Path, name: str, like: str, *, called: str = "tiny") -> None:
-    """A tiny instance of `name`, with a card made from the real card `like`, as the model `called`."""
-    folder = weights / called
-    tiny_models.write_model(name, folder)
-    text = (CARDS / f"{like}.toml").read_text()
-    for field, value in NUMBERS.items():
-        text, found = re.subn(rf"^{field} = .*$", f"{field} = {value}", text, flags=re.M)
-        assert found or field in ("image_encoder", "steps"), field
-    start = text.index("[transformer]")
-    end = text.find("\n[", start + 1)
-    numbers = tiny_models.ARCHITECTURES[name][1]
-    table = "\n".join(["[transformer]", *(f"{field} = {json.dumps(value)}" for field, value in numbers.items())])
-    (folder / "card.toml").write_text(text[:start] + table + (text[end:] if end >= 0 else "") + "\n")
+from rendering import House, pictures
+from tiny_house import install
 
 
 @pytest.fixture
@@ -124,21 +92,3 @@ def test_weights_that_changed_are_refused(tiny: House) -> None:
     [report] = tiny.json("render", code=1)["shots"]
     assert path.name in report["error"]
     assert len(re.findall(r"[0-9a-f]{64}", report["error"])) >= 2
-
-
-def test_every_kind_of_pipeline_delivers(house: House) -> None:
-    """Inpainting, VACE, two experts and text alone, one after the other in one batch: each delivers its frames."""
-    kinds = {
-        "inp": ("wan2.1-fun-inp", "wan2.1-fun-inp-1.3b"),
-        "vace": ("wan2.1-vace", "wan2.1-vace-1.3b"),
-        "experts": ("wan2.2-i2v-a14b", "wan2.2-i2v-a14b"),
-        "words": ("wan2.1-t2v", "wan2.1-t2v-1.3b"),
-    }
-    for called, (name, like) in kinds.items():
-        install(house.home / "weights", name, like, called=called)
-    house.submit(*(_shot(shot=f"SH00{at}0", model=called) for at, called in enumerate(kinds, start=1)))
-    reports = house.json("render")["shots"]
-    assert [report["status"] for report in reports] == ["review"] * len(kinds)
-    for report in reports:
-        with av.open(report["deliverables"][0]["path"]) as container:
-            assert sum(1 for _ in container.decode(video=0)) == 9

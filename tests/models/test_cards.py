@@ -14,6 +14,7 @@ from models.interface import EngineError
 
 WAN = "wan2.1-i2v-14b-720p"
 A14B = "wan2.2-i2v-a14b"
+DISTILLED = "wan2.1-i2v-14b-480p"
 MODELS = (
     *("wan2.1-i2v-14b-720p", "wan2.1-i2v-14b-480p", "wan2.1-flf2v-14b-720p", "wan2.1-fun-inp-1.3b", "wan2.1-vace-1.3b"),
     *("wan2.1-vace-14b", "wan2.2-i2v-a14b", "wan2.2-ti2v-5b", "wan2.1-t2v-14b", "wan2.1-t2v-1.3b", "wan2.2-t2v-a14b"),
@@ -110,15 +111,25 @@ def test_another_engine_than_the_cards_own_is_refused() -> None:
         ("num_attention_heads = 40", "", r"transformer: needs num_attention_heads"),
         ('"model_index.json",', '{path = "a", sha256 = "12"},', r"files: .* is not a list of paths"),
         ('"model_index.json",', '{path = "a", size = 1},', r"files: .* is not a list of paths"),
+        ("draft_steps = 4", "", r"draft_lora, draft_steps and draft_guidance stand together"),
+        ("draft_steps = 4", "draft_steps = 0", r"draft_steps: 0 is not a whole number, 1 or more"),
+        ("draft_steps = 4", "draft_steps = 41", r"draft_steps: 41 are more than steps, 40"),
+        ("draft_guidance = 1.0", "draft_guidance = -1", r"draft_guidance: -1 is not a number"),
+        ('draft_lora = "wan', 'draft_lora = "../wan', r"draft_lora: '../wan.* is not a plain name"),
+        ("  1.0, 0.98888,", "  0.98888,", r"mag_ratios: .* is not a list of numbers above 0 and up to 2, 1.0 first"),
+        ("  1.0, 0.98888,", "  1.0, 0.0,", r"mag_ratios: .* is not a list of numbers above 0"),
+        ("  1.0, 0.98888,", '  1.0, "0.9",', r"mag_ratios: .* is not a list of numbers above 0"),
+        ('"WanImageToVideoPipeline"', '"WanVACEPipeline"', r"mag_ratios: WanVACEPipeline has no step cache"),
         ('"text_encoder/model" = 5', '"text_encoder/model" = 1', r"shards: .* is not a table of stems and counts"),
     ],
 )
 def test_a_wrong_card_is_refused_with_file_and_field(before: str, after: str, message: str) -> None:
     """Every fault names the file, the field, the value and what is allowed."""
-    text = texts()[WAN]
+    name = WAN if before in texts()[WAN] else DISTILLED
+    text = texts()[name]
     assert before in text
-    with pytest.raises(CardError, match=rf"^{WAN}\.toml.*{message}"):
-        parse_cards({WAN: text.replace(before, after, 1)})
+    with pytest.raises(CardError, match=rf"(?s)^{name}\.toml.*{message}"):
+        parse_cards({name: text.replace(before, after, 1)})
 
 
 def test_a_stand_in_must_name_a_card_with_rules_of_its_own() -> None:
@@ -154,6 +165,28 @@ def test_models_differ_in_rate_length_and_size() -> None:
         True,
     )
     assert (cog.text_tokens, card(WAN).text_tokens, card("wan2.1-i2v-14b-480p").shift) == (226, 512, 3.0)
+
+
+def test_the_step_caches_ratios_are_the_published_ones() -> None:
+    """A ratio per step of the calibration, which took the card's own number of steps; the mean of both branches."""
+    ratios = {found.name: found.mag_ratios for found in cards().values() if found.mag_ratios}
+    assert set(ratios) == {"wan2.1-t2v-14b", "wan2.1-t2v-1.3b", "wan2.1-i2v-14b-480p", WAN}
+    assert all(len(found) == card(name).steps and found[0] == 1.0 for name, found in ratios.items())
+    assert all(0.8 < ratio < 1.05 for found in ratios.values() for ratio in found)
+    assert ratios["wan2.1-t2v-14b"][1] == pytest.approx((1.02504 + 1.03017) / 2, abs=1e-5)
+    assert ratios["wan2.1-t2v-1.3b"][-1] == pytest.approx((0.81838 + 0.81939) / 2, abs=1e-5)
+    assert ratios[DISTILLED][2] == pytest.approx((0.97559 + 0.97593) / 2, abs=1e-5)
+    assert ratios[WAN][-1] == pytest.approx((0.8679 + 0.86768) / 2, abs=1e-5)
+
+
+def test_distilled_loras_are_named_where_they_are_published() -> None:
+    """Four steps without guidance for 480p image-to-video and text-to-video of 14B; no other card names one."""
+    drafts = {
+        found.name: (found.draft_lora, found.draft_steps, found.draft_guidance)
+        for found in cards().values()
+        if found.draft_lora
+    }
+    assert drafts == {name: (f"{name}-stepdistill", 4, 1.0) for name in (DISTILLED, "wan2.1-t2v-14b")}
 
 
 def test_what_each_model_can_be_given() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_models
+from single_models import companions, k_quants, small_files
 from tiny_engines import asked, same, tiny_card, tiny_engine, tiny_folder
 
-from models.diffusion import Placement, Weights, scheduler
+from models.diffusion import Placement, scheduler
+from models.headers import read_header
+from models.installed import Weights
 from models.interface import ClipRequest, EngineError, EngineUnavailable
 
 SINGLE = [name for name in tiny_models.ARCHITECTURES if not name.startswith("cogvideox")]
@@ -101,76 +104,113 @@ def test_the_file_of_another_model_is_refused(other: str, message: str, tmp_path
         tiny_engine("wan2.1-i2v", weights=Weights(tiny_folder("wan2.1-i2v"), transformer=file)).load()
 
 
-def test_encoders_in_their_authors_names(window: ClipRequest, tmp_path: Path) -> None:
-    """UMT5 and CLIP as Wan's own repository spells them, and a VAE in one file, give the frames of the folder."""
+@pytest.mark.parametrize("name", ["wan2.1-i2v", "wan2.1-vace", "wan2.2-ti2v-5b"])
+def test_parts_in_their_authors_names(name: str, window: ClipRequest, tmp_path: Path) -> None:
+    """VAE, UMT5 and CLIP as Wan's own repositories spell them, a file each, give the frames of the folder."""
+    files = companions(tiny_folder(name), tmp_path)
+    folder = small_files(tiny_folder(name), tmp_path / "small")
+    changes = {"transformer": tiny_models.numbers_of(tiny_folder(name)), "shift": 3.0}
+    whole = tiny_models.single_file(tiny_folder(name), tmp_path / "wan.safetensors", dtype="float32")
+    weights = Weights(folder, transformer=whole, **files)
+    opened: list[Path] = []
+    request = asked(name, window)
+    engine = tiny_engine(name, weights=weights, changes=changes, check=opened.append)
+    made = list(engine.generate(request, []))
+    assert same(made, list(tiny_engine(name).generate(request, [])))
+    assert sorted(opened) == sorted([whole, *files.values()])
+
+
+def test_scaled_eight_bits_are_refused(tmp_path: Path) -> None:
+    """An encoder whose factors stand beside its matrices would give noise without them."""
     from safetensors.torch import load_file, save_file
 
-    source = tiny_folder("wan2.1-i2v")
-    words = load_file(source / "text_encoder" / "model.safetensors")
-    save_file({original_umt5(key): value for key, value in words.items()}, tmp_path / "umt5.safetensors")
-    save_file(original_clip(load_file(source / "image_encoder" / "model.safetensors")), tmp_path / "clip.safetensors")
-    shutil.copy(source / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "vae.safetensors")
-    weights = Weights(
-        companion("wan2.1-i2v", tmp_path / "companion", "model.safetensors"),
-        vae=tmp_path / "vae.safetensors",
-        text_encoder=tmp_path / "umt5.safetensors",
-        image_encoder=tmp_path / "clip.safetensors",
-    )
+    state = load_file(tiny_folder("wan2.1-i2v") / "text_encoder" / "model.safetensors")
+    key = "encoder.block.0.layer.0.SelfAttention.q.scale_weight"
+    save_file(state | {key: state["shared.weight"][:1].clone()}, tmp_path / "scaled.safetensors")
+    weights = Weights(tiny_folder("wan2.1-i2v"), text_encoder=tmp_path / "scaled.safetensors")
+    with pytest.raises(EngineError, match=r"scaled 8-bit matrices .* use the fp16 or bf16 file"):
+        tiny_engine("wan2.1-i2v", weights=weights).encode_prompts(["a slow move"])
+
+
+def test_k_quants_are_computed_with(window: ClipRequest, tmp_path: Path) -> None:
+    """A Q4_K_M file, Q4_K and Q6_K as llama.cpp packs them, renders within 5 % of the model that it was made from; what
+    is quantised and no matrix is widened as it is read."""
+    folder = tiny_models.write_model("wan2.1-t2v", tmp_path / "whole", attention_head_dim=128, ffn_dim=256)
+    file = k_quants(folder, tmp_path / "Q4_K_M.gguf")
+    kinds = {entry.dtype for entry in read_header(file).tensors}
+    assert kinds == {"Q4_K", "Q6_K", "Q8_0", "F32"}
+    request = asked("wan2.1-t2v", window)
+    changes = {"transformer": tiny_models.numbers_of(folder)}
+    whole = np.stack(list(tiny_engine("wan2.1-t2v", weights=Weights(folder)).generate(request, []))).astype(int)
+    engine = tiny_engine("wan2.1-t2v", weights=Weights(folder, transformer=file), changes=changes)
+    made = np.stack(list(engine.generate(request, []))).astype(int)
+    assert 0 < np.abs(made - whole).max() <= 0.05 * 65535
+
+
+@pytest.mark.parametrize("kind", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "Q5_1", "Q4_0"])
+def test_blocks_are_widened_as_their_authors_do(kind: str) -> None:
+    """Random blocks of every usual type: diffusers' numbers are those of the gguf package, to 1/500 of the largest (it
+    computes in 16 bits)."""
+    import gguf
+    import torch
+    from diffusers.quantizers.gguf.utils import GGUFParameter, dequantize_gguf_tensor
+
+    found = getattr(gguf.GGMLQuantizationType, kind)
+    raw = np.random.default_rng(4).integers(0, 256, (4, gguf.GGML_QUANT_SIZES[found][1] * 4), dtype=np.uint8)
+    size = gguf.GGML_QUANT_SIZES[found][1]
+    halves = {"Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "Q5_1": (0, 2)}
+    for first in range(0, raw.shape[1], size):
+        for at in halves.get(kind, (0,)):  # random bits make no sensible half
+            raw[:, first + at : first + at + 2] = np.array([0.01], np.float16).view(np.uint8)
+    theirs = gguf.quants.dequantize(raw, found)
+    ours = dequantize_gguf_tensor(GGUFParameter(torch.from_numpy(raw), quant_type=found)).float().numpy()
+    assert np.abs(ours - theirs).max() <= np.abs(theirs).max() / 500
+
+
+def test_shards_are_those_of_the_index(window: ClipRequest, tmp_path: Path) -> None:
+    """A folder in shards is the same model; a variant that lies beside them is not opened; a missing one is named."""
+    from safetensors.torch import load_file, save_file
+
+    folder = companion("wan2.1-t2v", tmp_path / "folder", "*.safetensors.index.json")
+    [file] = (folder / "transformer").glob("*.safetensors")
+    state = load_file(file)
+    names = [f"diffusion_pytorch_model-0000{at}-of-00002.safetensors" for at in (1, 2)]
+    halves = [dict(list(state.items())[at::2]) for at in (0, 1)]
+    placed = {key: name for name, half in zip(names, halves, strict=True) for key in half}
+    for name, half in zip(names, halves, strict=True):
+        save_file(half, folder / "transformer" / name)
     opened: list[Path] = []
-    made = list(tiny_engine("wan2.1-i2v", weights=weights, check=opened.append).generate(window, []))
-    assert same(made, list(tiny_engine("wan2.1-i2v").generate(window, [])))
-    assert {path.name for path in opened} >= {"umt5.safetensors", "clip.safetensors", "vae.safetensors"}
+    weights, request = Weights(folder), asked("wan2.1-t2v", window)
+    with pytest.raises(EngineError, match=r"is in .* and in .*; leave one"):
+        tiny_engine("wan2.1-t2v", weights=weights).load()
+    index = file.with_name("diffusion_pytorch_model.safetensors.index.json")
+    index.write_text(json.dumps({"weight_map": placed}))
+    made = list(tiny_engine("wan2.1-t2v", weights=weights, check=opened.append).generate(request, []))
+    assert same(made, list(tiny_engine("wan2.1-t2v").generate(request, [])))
+    assert {path.name for path in opened if path.parent.name == "transformer"} == set(names)
+    (folder / "transformer" / names[1]).unlink()
+    with pytest.raises(EngineUnavailable, match=names[1]):
+        tiny_engine("wan2.1-t2v", weights=weights).load()
 
 
-def original_umt5(key: str) -> str:
-    """wan/modules/t5.py's name of a tensor of UMT5EncoderModel."""
-    for pattern, name in (
-        (r"shared\.weight", "token_embedding.weight"),
-        (r"encoder\.final_layer_norm\.weight", "norm.weight"),
-        (r"encoder\.block\.(\d+)\.layer\.0\.layer_norm\.weight", r"blocks.\1.norm1.weight"),
-        (r"encoder\.block\.(\d+)\.layer\.0\.SelfAttention\.([qkvo])\.weight", r"blocks.\1.attn.\2.weight"),
-        (r"encoder\.block\.(\d+)\..*relative_attention_bias\.weight", r"blocks.\1.pos_embedding.embedding.weight"),
-        (r"encoder\.block\.(\d+)\.layer\.1\.layer_norm\.weight", r"blocks.\1.norm2.weight"),
-        (r"encoder\.block\.(\d+)\..*wi_0\.weight", r"blocks.\1.ffn.gate.0.weight"),
-        (r"encoder\.block\.(\d+)\..*wi_1\.weight", r"blocks.\1.ffn.fc1.weight"),
-        (r"encoder\.block\.(\d+)\..*wo\.weight", r"blocks.\1.ffn.fc2.weight"),
-    ):
-        if re.fullmatch(pattern, key):
-            return re.sub(pattern, name, key)
-    raise AssertionError(key)
+def test_a_tensor_of_another_shape_is_named(tmp_path: Path) -> None:
+    """Names that agree are not enough: the shape that the model needs stands in the error."""
+    other = tiny_models.write_model("wan2.1-t2v", tmp_path / "other", ffn_dim=128)
+    file = tiny_models.single_file(other, tmp_path / "other.safetensors")
+    with pytest.raises(EngineError, match=r"blocks\.0\.ffn.* is \[128, 32\] where the model needs \[64, 32\]"):
+        tiny_engine("wan2.1-t2v", weights=Weights(tiny_folder("wan2.1-t2v"), transformer=file)).load()
 
 
-def original_clip(state: dict[str, Any]) -> dict[str, Any]:
-    """wan/modules/clip.py's tensors of a CLIPVisionModel: query, key and value in one, a text tower beside."""
+def test_eight_bits_are_stored_as_they_are_read() -> None:
+    """With fp8 the matrices are never held in 16 bits: they come from the file as they stay, all others as ever."""
     import torch
 
-    made: dict[str, Any] = {"textual.log_scale": torch.zeros(1)}
-    for key, value in state.items():
-        key = key.removeprefix("vision_model.")
-        if ".self_attn." in key and "out_proj" not in key:
-            if ".q_proj." in key:
-                joint = [
-                    state[next(its for its in state if its.endswith(key.replace("q_proj", f"{x}_proj")))] for x in "qkv"
-                ]
-                number, kind = re.search(r"layers\.(\d+)\..*\.(\w+)$", key).groups()  # type: ignore[union-attr]
-                made[f"visual.transformer.{number}.attn.to_qkv.{kind}"] = torch.cat(joint)
-            continue
-        for ours, theirs in (
-            ("embeddings.class_embedding", "cls_embedding"),
-            ("embeddings.patch_embedding", "patch_embedding"),
-            ("embeddings.position_embedding.weight", "pos_embedding"),
-            ("pre_layrnorm", "pre_norm"),
-            ("post_layernorm", "post_norm"),
-            ("encoder.layers", "transformer"),
-            ("layer_norm", "norm"),
-            ("self_attn.out_proj", "attn.proj"),
-            ("mlp.fc1", "mlp.0"),
-            ("mlp.fc2", "mlp.2"),
-        ):
-            key = key.replace(ours, theirs)
-        shaped = value[None] if key == "pos_embedding" else value.view(1, 1, -1) if key == "cls_embedding" else value
-        made[f"visual.{key}"] = shaped.contiguous()
-    return made
+    engine = tiny_engine("wan2.1-i2v", placement=Placement(dtype="bfloat16", fp8=True))
+    engine.load()
+    kinds = {name: value.dtype for name, value in engine._pipe.transformer.named_parameters()}
+    assert kinds["blocks.0.attn1.to_q.weight"] == torch.float8_e4m3fn
+    assert kinds["blocks.0.scale_shift_table"] == torch.float32
+    assert not any(value.is_meta for value in engine._pipe.transformer.parameters())
 
 
 def test_a_check_that_refuses_stops_the_load(tmp_path: Path) -> None:
@@ -216,7 +256,9 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
     folder = companion("wan2.1-i2v", tmp_path / "folder")
     path = next((folder / "transformer").glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(EngineError, match=r"cannot be loaded from .*transformer.*weights verify"):
+    with pytest.raises(
+        EngineError, match=r"transformer.*bytes and has|transformer.*lies at|transformer.*download it again"
+    ):
         tiny_engine("wan2.1-i2v", weights=Weights(folder)).load()
 
 

@@ -185,6 +185,32 @@ def test_the_shards_of_an_index_come_with_it(tmp_path: Path) -> None:
         _pull(stub, tmp_path / "other", card)
 
 
+def test_the_index_knows_better_than_the_card(tmp_path: Path) -> None:
+    """A repository that was cut into other shards since the card was written: its own are pulled and locked."""
+    index = "transformer/m.safetensors.index.json"
+    now = [f"m-0000{at}-of-00002.safetensors" for at in (1, 2)]
+    files = {index: json.dumps({"weight_map": {"a": now[0], "b": now[1]}}).encode(), "transformer/other.json": b"{}"}
+    files |= {f"transformer/{shard}": _weights(1000 + at) for at, shard in enumerate(now)}
+    before = [f"transformer/m-0000{at}-of-00003.safetensors" for at in (1, 2, 3)]
+    card = Named(files=tuple(FileOf(name) for name in (index, *before, "transformer/other.json")))
+    with Stub(files) as stub:
+        _pull(stub, tmp_path, card)
+    assert set(read_lock(tmp_path)) == {f"tiny/{name}" for name in files}
+    assert not any((tmp_path / "tiny" / name).exists() for name in before)
+
+
+def test_the_small_files_come_alone(tmp_path: Path) -> None:
+    """Configs, tokenizer and scheduler for weights in single files: no weights, and no index without its shards."""
+    small = {"model_index.json": b"{}", "tokenizer/spiece.model": b"words" * 50, "vae/config.json": b"{}"}
+    index = {"transformer/m.safetensors.index.json": b'{"weight_map": {"a": "m-00001-of-00001.safetensors"}}'}
+    with Stub({**small, **index, "vae/a.safetensors": BIG}) as stub:
+        card = Named(files=tuple(FileOf(name) for name in stub.files))
+        pulled = pull(card, tmp_path, hub=Hub(endpoint=stub.endpoint, pause=0.01), only_config=True)
+        assert {file.path.relative_to(tmp_path / "tiny").as_posix() for file in pulled} == set(small)
+        assert set(read_lock(tmp_path)) == {f"tiny/{name}" for name in small}
+        assert len(_pull(stub, tmp_path, Named(files=tuple(FileOf(name) for name in small)))) == len(small)
+
+
 def test_a_file_of_two_models_is_downloaded_once(tmp_path: Path) -> None:
     """The same text encoder in another card is linked to the one that is there."""
     with Stub(FILES) as stub:

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.cards import Card, card, cards
-from models.ladder import DoesNotFit, choose, next_rung, notice, rungs, smaller
-from models.memory import GB, DeviceFacts, Rung, gguf_bits, needs, predict, tokens, weight_bytes
+from models.ladder import DoesNotFit, choose, next_rung, notice, rungs, safer, smaller
+from models.memory import GB, DeviceFacts, Rung, gguf_bits, multiplied, needs, predict, tokens, weight_bytes
+from models.profiles import PROFILES, Profile
 
 WAN = card("wan2.1-i2v-14b-720p")
 SMALL = card("wan2.1-t2v-1.3b")
+A14B = "wan2.2-i2v-a14b"
 TILED = Rung("tiled", "bfloat16", tiling=True)
 SIZES = {"width": 1280, "height": 720, "frames": 81}
 MODELS = [found for found in cards().values() if found.pipeline]
@@ -39,6 +41,7 @@ devices = st.builds(
     fp8=st.booleans(),
 )
 files = st.sampled_from([None, "Q4_K_M", "Q8_0"])
+profiles = st.sampled_from([None, *PROFILES.values()])
 
 
 def legal(found: Card, data: st.DataObject) -> dict[str, int]:
@@ -53,48 +56,52 @@ def h100(free: float = 84.0, ram: float = 200.0, **facts: Any) -> DeviceFacts:
     return DeviceFacts("cuda", int(free * GB), 85 * GB, int(ram * GB), **({"fp8": True} | facts))
 
 
-@given(found=models, rung=ways, data=st.data())
-def test_more_frames_and_more_pixels_never_need_less(found: Card, rung: Rung, data: st.DataObject) -> None:
+@given(found=models, rung=ways, profile=profiles, data=st.data())
+def test_more_frames_and_more_pixels_never_need_less(
+    found: Card, rung: Rung, profile: Profile | None, data: st.DataObject
+) -> None:
     """Device and host need grow, or stay, with every frame and every pixel."""
     size = legal(found, data)
-    need = predict(found, **size, rung=rung)
-    longer = predict(found, **size | {"frames": size["frames"] + found.frame_step}, rung=rung)
-    wider = predict(found, **size | {"width": size["width"] + found.size_multiple}, rung=rung)
+    more = size | {"frames": size["frames"] + found.frame_step}
+    broad = size | {"width": size["width"] + found.size_multiple}
+    need, longer, wider = (predict(found, **each, rung=rung, profile=profile) for each in (size, more, broad))
     assert need.vram <= min(longer.vram, wider.vram)
     assert need.ram <= min(longer.ram, wider.ram)
     assert sum(need.parts.values()) == need.vram
 
 
-@given(found=models, device=devices, quantised=files, data=st.data())
+@given(found=models, device=devices, quantised=files, profile=profiles, data=st.data())
 def test_every_rung_takes_less_than_the_one_before(
-    found: Card, device: DeviceFacts, quantised: str | None, data: st.DataObject
+    found: Card, device: DeviceFacts, quantised: str | None, profile: Profile | None, data: st.DataObject
 ) -> None:
     """Down the ladder memory only shrinks, names are unique, and size and length are nobody's to change."""
     size = legal(found, data)
-    ladder = rungs(found, device, **size, quantised=quantised)
-    wants = [needs(found, device, **size, rung=rung) for rung in ladder]
+    ladder = rungs(found, device, **size, quantised=quantised, profile=profile)
+    wants = [needs(found, device, **size, rung=rung, profile=profile) for rung in ladder]
     peaks = [need.ram if device.kind == "cpu" else need.vram for need in wants]
     assert peaks == sorted(peaks, reverse=True)
     assert len({rung.name for rung in ladder}) == len(ladder) == len(set(peaks))
     assert [rung.lower for rung in ladder] == [*ladder[1:], None]
 
 
-@given(found=models, device=devices, quantised=files, data=st.data())
+@given(found=models, device=devices, quantised=files, profile=profiles, data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_what_is_chosen_fits(found: Card, device: DeviceFacts, quantised: str | None, data: st.DataObject) -> None:
+def test_what_is_chosen_fits(
+    found: Card, device: DeviceFacts, quantised: str | None, profile: Profile | None, data: st.DataObject
+) -> None:
     """A rung that is returned, and every one below it, fits into what is free; a refusal means that none does."""
     size = legal(found, data)
-    chosen = choose(found, device, **size, quantised=quantised)
+    chosen = choose(found, device, **size, quantised=quantised, profile=profile)
     if isinstance(chosen, DoesNotFit):
-        for rung in rungs(found, device, **size, quantised=quantised):
-            need = needs(found, device, **size, rung=rung)
+        for rung in rungs(found, device, **size, quantised=quantised, profile=profile):
+            need = needs(found, device, **size, rung=rung, profile=profile)
             assert need.vram > device.free_vram or need.ram > device.free_ram
         assert "GB" in chosen.reason
         assert chosen.remedy.endswith(".")
         return
     tries = 0
     while chosen is not None:
-        need = needs(found, device, **size, rung=chosen)
+        need = needs(found, device, **size, rung=chosen, profile=profile)
         assert need.vram <= device.free_vram
         assert need.ram <= device.free_ram
         chosen, tries = next_rung(chosen), tries + 1
@@ -194,6 +201,95 @@ def test_three_rungs_at_most_and_the_next_shot_starts_where_this_one_worked() ->
     again = choose(WAN, h100(), **SIZES, worked="tiled")
     assert isinstance(again, Rung)
     assert (again.name, again.fallen) == ("tiled", 0)
+
+
+def test_a_step_cache_keeps_two_residuals() -> None:
+    """Two times tokens x width in 16 bits while denoising, 1.5 GB at 720p, where a card states ratios; else nothing."""
+    for found, kept in ((WAN, 2 * 75600 * 5120 * 2), (card("wan2.1-vace-14b"), 0)):
+        rung = replace(TILED, offload="group")  # its weights are not multiplied in 8 bits
+        stock, fast = (predict(found, **SIZES, rung=rung, profile=profile) for profile in (None, PROFILES["fast"]))
+        assert fast.vram - stock.vram == kept
+        assert fast.parts.get("step cache", 0) == kept
+        assert predict(found, **SIZES, rung=rung, profile=PROFILES["exact"]) == stock
+
+
+@pytest.mark.parametrize("found", MODELS, ids=lambda found: found.name)
+def test_what_is_multiplied_in_8_bits_is_what_gets_8_bit_layers(found: Card) -> None:
+    """The stored size is that of the same layers, narrowed, of the architecture that diffusers builds."""
+    torch, diffusers = pytest.importorskip("torch"), pytest.importorskip("diffusers")
+    from models.fp8 import LARGE, repeated_blocks
+
+    kind = {"WanVACEPipeline": "WanVACE", "CogVideoXImageToVideoPipeline": "CogVideoX"}.get(found.pipeline, "Wan")
+    with torch.device("meta"):
+        model = getattr(diffusers, f"{kind}Transformer3DModel")(**found.transformer)
+    layers = [pair for block in repeated_blocks(model) for pair in block.named_modules()]
+    large = [layer for name, layer in layers if type(layer) is torch.nn.Linear and name.startswith(LARGE)]
+    assert multiplied(found) == sum(layer.weight.numel() for layer in large)
+    whole = sum(value.numel() for value in model.parameters())
+    stored = weight_bytes(found, TILED, PROFILES["fast"])
+    assert stored == pytest.approx(2 * whole - multiplied(found), rel=0.001)
+
+
+def test_8_bit_multiplication_is_counted_where_it_happens() -> None:
+    """On a device that does it, and not for GGUF, 8-bit storage or group offload; loading still takes the 16 bits."""
+    fast = PROFILES["fast"]
+    wide, narrow = weight_bytes(WAN, TILED), weight_bytes(WAN, TILED, fast)
+    assert narrow < 0.52 * wide
+    for other in ({"quantised": "Q8_0"}, {"fp8": True}, {"offload": "group"}):
+        assert weight_bytes(WAN, replace(TILED, **other), fast) == weight_bytes(WAN, replace(TILED, **other))
+    small = SIZES | {"width": 832, "height": 480}
+    loaded = needs(WAN, h100(), **small, rung=TILED, profile=fast)
+    assert (loaded.phase, loaded.parts["transformer"]) == ("loading", wide)
+    moved = replace(TILED, offload="model")  # narrowed in system memory before it comes to the device
+    assert needs(WAN, h100(), **small, rung=moved, profile=fast).parts["transformer"] == narrow
+    old = needs(WAN, h100(fp8=False), **small, rung=moved, profile=fast)
+    assert old.parts["transformer"] == wide
+
+
+@given(found=models, device=devices, rung=ways, quantised=files, data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_safer_way_is_more_precise_and_fits(
+    found: Card, device: DeviceFacts, rung: Rung, quantised: str | None, data: st.DataObject
+) -> None:
+    """Never 8-bit storage, never float16, never below the precision that failed; the same rung if it is precise."""
+    size = legal(found, data)
+    fallen = data.draw(st.integers(0, 3))
+    failed = replace(rung, fallen=fallen, quantised=quantised or "", fp8=rung.fp8 and not quantised)
+    safe = safer(found, device, failed, **size, quantised=quantised)
+    precise = not failed.fp8 and failed.dtype != "float16"
+    own = needs(found, device, **size, rung=failed)
+    if precise and own.vram <= device.free_vram and own.ram <= device.free_ram:
+        assert safe == failed
+    assert not (precise and safe is None)
+    if safe is None or safe == failed:
+        assert precise or safe is None
+        return
+    assert not safe.fp8
+    assert safe.dtype == (failed.dtype if failed.dtype != "float16" else "bfloat16" if device.bf16 else "float32")
+    assert (safe.quantised, safe.fallen) == (failed.quantised, failed.fallen)
+    need = needs(found, device, **size, rung=safe)
+    assert need.vram <= device.free_vram
+    assert need.ram <= device.free_ram
+    if fallen:
+        assert need.vram <= own.vram
+
+
+def test_how_a_window_is_run_again_after_a_bad_picture() -> None:
+    """8-bit storage gives way to an offload that fits, float16 to bfloat16 or float32, and nothing to nothing."""
+    fp8 = Rung("fp8", "bfloat16", text="cpu", tiling=True, fp8=True)
+    assert safer(WAN, h100(30), fp8, **SIZES) == Rung("group-offload", "bfloat16", "group", "cpu", tiling=True)
+    assert safer(WAN, h100(10), fp8, **SIZES) is None
+    roomy, after = (safer(WAN, h100(), replace(fp8, fallen=falls), **SIZES) for falls in (0, 2))
+    assert (roomy and roomy.name, after and after.name) == ("resident", "group-offload"), "what ran out is not tried"
+    half = Rung("resident", "float16", text="resident")
+    assert safer(WAN, h100(), half, **SIZES) == replace(half, dtype="bfloat16")
+    wider = safer(SMALL, h100(bf16=False), half, width=832, height=480, frames=81)
+    assert wider == replace(half, dtype="float32")
+    assert safer(WAN, h100(1), TILED, **SIZES) == safer(WAN, h100(), TILED, **SIZES) == TILED
+    moved = replace(TILED, name="model-offload", offload="model", text="cpu")  # fitted with weights of 8 bits alone
+    again = safer(card(A14B), h100(25), moved, **SIZES)
+    assert again
+    assert again.name == "group-offload"
 
 
 def test_a_cpu_needs_no_graphics_memory() -> None:

@@ -121,8 +121,8 @@ def test_checkpoints_are_made_by_the_clock(
 ) -> None:
     """After a minute without one, the next step is saved; the last always is, so that decoding can be repeated."""
     saves: list[int] = []
-    monkeypatch.setattr("models.wan.save_state", lambda *_, step, **__: saves.append(step))
+    monkeypatch.setattr("models.denoise.save_state", lambda *_, step, **__: saves.append(step))
     clock = iter(range(0, 10_000, 35))
-    monkeypatch.setattr("models.wan.time", type("Clock", (), {"monotonic": staticmethod(lambda: next(clock))}))
+    monkeypatch.setattr("models.denoise.time", type("Clock", (), {"monotonic": staticmethod(lambda: next(clock))}))
     list(tiny_engine("wan2.1-i2v").generate(replace(window, steps=5, state=tmp_path), []))
     assert saves == [2, 4, 5]

@@ -1,0 +1,57 @@
+"""What a shot needs before it can be planned: its model's rules here, its LoRAs, a smaller window on request.
+
+Knows: engines by name, the weights folder, the device. Does not know: the catalogue, who retimes, windows.
+Memory: none worth naming; new weight files are hashed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalogs.shot import Shot
+from models.installed import installed
+from models.interface import GeneratorSpec, InterpolatorSpec
+from tasks import engines
+from tasks.fitting import sized, smaller_spec
+from tasks.loras import resolve
+from tasks.plan import PlannedLora, TakePlan, plan_take
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that planning a shot takes, besides its version and who retimes it."""
+
+    shot: Shot
+    """The request; with its delivery size written out where the model works smaller."""
+    spec: GeneratorSpec
+    """The rules of its model here."""
+    loras: tuple[PlannedLora, ...]
+    """Found and hashed."""
+    notice: str
+    """What was made smaller on request; empty for nothing."""
+
+    def plan(self, interpolator: InterpolatorSpec, *, version: int) -> TakePlan:
+        """The plan of a take. Raises PlanError if the model cannot make the shot."""
+        return plan_take(
+            self.shot, self.spec, interpolator=interpolator, version=version, loras=self.loras, notice=self.notice
+        )
+
+
+def prepare(
+    shot: Shot, *, engine: str, weights: Path, profile: str = engines.EXACT, allow_smaller: bool = False
+) -> Prepared:
+    """Everything found out, nothing loaded. `engine` overrides the shot's model, empty for none.
+
+    Raises EngineError for an unknown model or profile and for unsound weights, PlanError for a LoRA that cannot be
+    used, and with `allow_smaller` for a shot of which nothing smaller fits.
+    """
+    spec = engines.spec_for(shot.model, engine=engine, weights=weights, profile=profile)
+    loras = resolve(shot, spec, weights)
+    if not allow_smaller or spec.engine == engines.ANIMATIC or spec.version == engines.NOT_INSTALLED:
+        return Prepared(shot, spec, loras, "")
+    from tasks.diffusion import device_facts, quantised
+
+    card = engines.card_of(spec, weights)
+    rules, notice = smaller_spec(shot, spec, card, device_facts(), quantised=quantised(installed(card, weights)))
+    return Prepared(sized(shot, spec) if notice else shot, rules, loras, notice)

@@ -1,0 +1,209 @@
+"""The one diffusion model that is loaded in this process: which, how it runs, and what is tried when that fails.
+
+Knows: the memory ladder, profiles, the device. Does not know: shots. Memory: one loaded model; another one, and another
+way of running the same, takes its place.
+
+Out of memory: the next rung of the ladder, at most three in a row; the rung that worked is remembered for later shots.
+A bad picture: once more in a more precise way, without tuned kernels and caches. Resolution, frames and steps are never
+lowered here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.cards import Card
+from models.installed import Weights, installed
+from models.interface import EngineUnavailable, ImageToVideo, Shape
+from models.ladder import DoesNotFit, choose, next_rung, safer
+from models.memory import Rung
+from models.profiles import PROFILES
+from models.weights import judge
+from models.weights_lock import Digests
+from tasks.diffusion import device_facts, device_name, quantised
+from tasks.ways import remember, worked
+
+if TYPE_CHECKING:
+    from models.wan import DiffusionEngine
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a window asks of the machine, whatever its size."""
+
+    card: Card
+    weights: Path
+    """Folder of all models."""
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a model runs here."""
+
+    rung: Rung
+    """Precision, offload, tiling."""
+    profile: str
+    """Name of the profile in force: the one asked for, or `plain` after a bad picture."""
+    fell: bool = False
+    """Whether a faster way ran out of memory before."""
+
+    def __str__(self) -> str:
+        return f"{self.rung.name} ({self.profile})"
+
+
+class Resident:
+    """Holds the engine. Not for several threads: windows pass it one at a time (flows.turns)."""
+
+    def __init__(self) -> None:
+        self._asked: Asked | None = None
+        self._files: Weights | None = None
+        self._shape = Shape(0, 0, 0)
+        self._way: Way | None = None
+        self._engine: DiffusionEngine | None = None
+        self._expected: dict[tuple[str, Path], tuple[str, ...]] = {}
+
+    def engine(self, asked: Asked, shape: Shape) -> ImageToVideo:
+        """The model's engine, the same one as long as the way it runs suits the window.
+
+        Every file is judged before it is opened. Raises EngineUnavailable if torch is missing or nothing fits.
+        """
+        if asked != self._asked or self._files is None:
+            self._files, self._way = installed(asked.card, asked.weights), None
+        self._asked, self._shape = asked, shape
+        way = self._suitable(asked, shape)
+        if self._engine is None or way != self._way:
+            self.close()
+            self._engine = self._made(asked, way)
+        self._way = way
+        if texts := self._expected.pop((asked.card.name, asked.weights), ()):
+            self._engine.expect(texts)
+        return self._engine
+
+    def expect(self, card: Card, weights: Path, texts: Sequence[str]) -> None:
+        """Prompts that this model's windows will bring, to be encoded at once before it is loaded."""
+        self._expected[card.name, weights] = tuple(texts)
+
+    def fall_back(self, *, precise: bool) -> Way | None:
+        """Let the model go and take another way for the same window; None if there is none.
+
+        `precise`: after a bad picture; else a thriftier one, after running out of memory.
+        """
+        asked, before = self._asked, self._way
+        if asked is None or before is None:
+            return None
+        self.close()
+        rung = self._safer(asked, before.rung) if precise else next_rung(before.rung)
+        if rung is None:
+            return None
+        self._way = Way(rung, "plain" if precise else before.profile, fell=before.fell or not precise)
+        return self._way
+
+    def worked(self) -> Mapping[str, Any]:
+        """How the last window was made, for the manifest. A rung that others failed before is remembered."""
+        assert self._asked is not None
+        if self._way is not None and self._way.fell:
+            remember(self._asked.weights, device_name(), self._asked.card.name, self._shape, self._way.rung.name)
+        return self.now()
+
+    def now(self) -> Mapping[str, Any]:
+        """The way in force."""
+        assert self._way is not None
+        way, tuned = self._way, self._engine.tuned if self._engine is not None else None
+        return {
+            "rung": way.rung.name,
+            "precision": way.rung.quantised or way.rung.dtype,
+            "offload": way.rung.offload,
+            "tiling": way.rung.tiling,
+            "fp8_storage": way.rung.fp8,
+            "profile": way.profile,
+            "attention": tuned.attention if tuned else "native",
+            "compiled": tuned.compiled if tuned else False,
+            "fp8_layers": tuned.fp8_layers if tuned else 0,
+            "step_cache": tuned.step_cache if tuned else False,
+            "device": device_facts().kind,
+        }
+
+    def close(self) -> None:
+        """Let the model go."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+
+    def _suitable(self, asked: Asked, shape: Shape) -> Way:
+        """The way in force if it fits this window too, else the fastest below it; at first the fastest that fits."""
+        card, files = asked.card, self._files
+        assert files is not None
+        found = choose(
+            card,
+            device_facts(),
+            width=shape.width,
+            height=shape.height,
+            frames=shape.frames,
+            quantised=quantised(files),
+            worked=self._way.rung.name if self._way else worked(asked.weights, device_name(), card.name, shape),
+            profile=PROFILES[asked.profile],
+        )
+        if isinstance(found, DoesNotFit):
+            raise EngineUnavailable(f"{card.name}: {found.reason}; {found.remedy}")
+        if self._way and found.name == self._way.rung.name:
+            return self._way
+        return Way(found, asked.profile)
+
+    def _safer(self, asked: Asked, rung: Rung) -> Rung | None:
+        shape, files = self._shape, self._files
+        assert files is not None
+        return safer(
+            asked.card,
+            device_facts(),
+            rung,
+            width=shape.width,
+            height=shape.height,
+            frames=shape.frames,
+            quantised=quantised(files),
+        )
+
+    def _made(self, asked: Asked, way: Way) -> DiffusionEngine:
+        """A new engine. Nothing is loaded before its first window."""
+        card, weights, files = asked.card, asked.weights, self._files
+        assert files is not None
+        if find_spec("torch") is None or find_spec("diffusers") is None:
+            raise EngineUnavailable(
+                f"{card.name} needs torch and diffusers; install them (pip install --no-deps -r requirements/all.lock)"
+            )
+        if device_facts().kind == "cuda" and version("torch").endswith("+cpu"):
+            raise EngineUnavailable(
+                f"{card.name}: this machine has a GPU ({device_name()}) and a torch without CUDA; "
+                f"install the CUDA build of torch {version('torch').partition('+')[0]}"
+            )
+        from models.diffusion import Placement
+        from models.kernels import tune
+        from models.wan import DiffusionEngine
+
+        def check(path: Path) -> None:
+            judge(path, weights=weights, record=path.is_relative_to(weights)).require()
+
+        device = device_facts()
+        return DiffusionEngine(
+            card,
+            files,
+            placement=Placement.of(way.rung, device.kind),
+            check=check,
+            digest=Digests(weights).of,
+            prompts=weights / ".prompts",
+            tune=partial(
+                tune,
+                profile=PROFILES[way.profile],
+                card=card,
+                device=device.kind,
+                fp8=device.fp8 and not way.rung.fp8,
+                quantised=bool(way.rung.quantised),
+                offloaded=way.rung.offload == "group",
+            ),
+        )

@@ -1,0 +1,87 @@
+"""Claims about what the doctor says of GPU and torch, on machines that a small program stands in for."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks import doctor
+from tasks.doctor import Check
+
+Machine = Callable[..., dict[str, Check]]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The checks by name, on a machine whose nvidia-smi runs these lines of shell, with that torch."""
+
+    def call(*lines: str, torch: str = "2.13.0+cpu") -> dict[str, Check]:
+        if lines:
+            path = tmp_path / "nvidia-smi"
+            path.write_text("\n".join(["#!/bin/sh", *lines]))
+            path.chmod(path.stat().st_mode | stat.S_IEXEC)
+        for name in [path.name for path in tmp_path.glob("*.dist-info")]:
+            (tmp_path / name / "METADATA").unlink()
+            (tmp_path / name).rmdir()
+        if torch:
+            folder = tmp_path / f"torch-{torch}.dist-info"
+            folder.mkdir()
+            (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {torch}\n")
+        monkeypatch.setenv("PATH", str(tmp_path) if lines else str(tmp_path / "nowhere"))
+        monkeypatch.setattr("sys.path", [str(tmp_path)])
+        return {check.name: check for check in (doctor._gpu(), doctor._torch())}
+
+    return call
+
+
+LINE = "echo 'NVIDIA H100 80GB HBM3, 80000, 81559, 9.0, 570.86.10'"
+
+
+def test_a_gpu_is_described(machine: Machine) -> None:
+    """Name, free and total memory, compute capability and driver; every GPU of the machine."""
+    found = machine(LINE, LINE.replace("H100 80GB HBM3", "RTX 4090"), torch="2.13.0")
+    assert {check.status for check in found.values()} == {"ok"}
+    first, second = found["gpu"].detail.split("; ")
+    assert first == ("NVIDIA H100 80GB HBM3, 83.9 of 85.5 GB free, compute capability 9.0, driver 570.86.10")
+    assert second.startswith("NVIDIA RTX 4090")
+
+
+def test_a_machine_without_a_gpu_is_told_so(machine: Machine) -> None:
+    """A sentence and what it means; a torch for the processor is right there."""
+    found = machine()
+    assert found["gpu"].status == "warning"
+    assert "no NVIDIA GPU" in found["gpu"].detail
+    assert "animatic" in found["gpu"].remedy
+    assert (found["torch"].status, found["torch"].detail) == ("ok", "2.13.0+cpu, for the processor")
+
+
+def test_a_torch_that_does_not_see_the_gpu_is_the_reason_for_slowness(machine: Machine) -> None:
+    """torch for the processor on a machine with a GPU: slow because not on the GPU, and what to install."""
+    found = machine(LINE)["torch"]
+    assert found.status == "warning"
+    assert "slow because not on the GPU" in found.remedy
+    assert "torch 2.13.0 with CUDA" in found.remedy
+
+
+def test_no_torch_is_no_trouble_for_the_animatic(machine: Machine) -> None:
+    """What it is needed for, and how to get it."""
+    found = machine(torch="")["torch"]
+    assert (found.status, found.detail) == ("warning", "not installed")
+    assert "requirements/all.lock" in found.remedy
+
+
+@pytest.mark.parametrize("lines", [("exit 9",), ("echo what",), ("echo 'NVIDIA, [N/A], [N/A], 9.0, 1'",)])
+def test_a_driver_that_does_not_answer_is_a_sentence(machine: Machine, lines: tuple[str, ...]) -> None:
+    """A driver that fails or speaks of no GPU is a warning with a remedy, not a traceback."""
+    found = machine(*lines)["gpu"]
+    assert found.status == "warning"
+    assert "nvidia-smi" in found.detail
+    assert found.remedy
+
+
+def test_the_line_of_the_driver_is_read_from_behind(machine: Machine) -> None:
+    """A name with a comma in it does not move the figures."""
+    assert "Quadro, big, 1.0 of" in machine("echo 'Quadro, big, 1000, 2000, 7.5, 1'")["gpu"].detail
