@@ -23,7 +23,6 @@ class Model(NamedTuple):
     frames: int = 5
     plate: bool = True
     end_plate: bool = False
-    changes: tuple[tuple[str, str], ...] = ()
 
 
 BY_STILL = {
@@ -41,9 +40,7 @@ BY_STILL = {
 }
 """Models that animate a still, by what they are called in the house."""
 BY_WORDS = {
-    "ti2v-gguf": Model(
-        "wan2.2-ti2v-5b", "wan2.2-ti2v-5b", "gguf", rate=24, plate=False, changes=(("needs_plate", "false"),)
-    ),
+    "ti2v-gguf": Model("wan2.2-ti2v-5b", "wan2.2-ti2v-5b", "gguf", rate=24, plate=False),
     "vace-14b-single": Model("wan2.1-vace", "wan2.1-vace-14b", "single", plate=False),
     "t2v-14b": Model("wan2.1-t2v", "wan2.1-t2v-14b", plate=False),
     "t2v-1.3b-q4_k_m": Model("wan2.1-t2v", "wan2.1-t2v-1.3b", "q4_k_m", plate=False),
@@ -70,7 +67,7 @@ def _row(house: House, called: str, model: Model) -> dict[str, str]:
 
 def _install(house: House, called: str, model: Model) -> Path:
     weights = house.home / "weights"
-    return install_form(weights, model.name, model.like, called=called, form=model.form, **dict(model.changes))
+    return install_form(weights, model.name, model.like, called=called, form=model.form)
 
 
 def _delivered(report: dict[str, Any], model: Model, weights: Path) -> None:

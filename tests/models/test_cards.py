@@ -194,7 +194,7 @@ def test_what_each_model_can_be_given() -> None:
     ends = {found.name for found in diffusers_cards() if found.takes_end_plate}
     assert ends == {"wan2.1-flf2v-14b-720p", "wan2.1-fun-inp-1.3b", "wan2.1-vace-1.3b", "wan2.1-vace-14b"}
     blind = {found.name for found in diffusers_cards() if not found.needs_plate}
-    assert blind == {name for name in MODELS if "t2v" in name or "vace" in name}
+    assert blind == {name for name in MODELS if "t2v" in name or "vace" in name or "ti2v" in name}
     assert {found.name for found in diffusers_cards() if not found.context} == {
         name for name in MODELS if "t2v" in name
     }
