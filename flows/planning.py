@@ -23,15 +23,15 @@ from models.interface import EngineError, EngineUnavailable, InterpolatorSpec, S
 from models.profiles import SELECTABLE
 from models.weights import model_folder
 from tasks import engines
-from tasks.diffusion import device_facts, device_name, quantised
+from tasks.diffusion import device_facts, device_name
 from tasks.doctor import Check, examine
 from tasks.dryrun import plan_json, timed_on
 from tasks.errors import FfmpegError, MachineNotReadyError, PlanError, StepError
-from tasks.fitting import fit_plan, longest, sized, smaller_spec
+from tasks.fitting import Fit, fit_plan, longest
 from tasks.frames import ffmpeg_version
 from tasks.keep import free_bytes, is_owned, write_json
-from tasks.loras import resolve
-from tasks.plan import TakePlan, plan_take
+from tasks.plan import TakePlan
+from tasks.prepare import form, prepare, smaller
 from tasks.ways import worked
 
 LOG: Final = logging.getLogger("dailies")
@@ -117,26 +117,20 @@ def _planned(
 ) -> dict[str, Any]:
     """One shot's plan, the way its model would run here, and what stands against it."""
     shot, version = record.shot, _next_version(record)
-    spec = engines.spec_for(shot.model, engine=settings.engine, weights=settings.weights, profile=profile)
-    loras = resolve(shot, spec, settings.weights)
-    plan = plan_take(shot, spec, interpolator=interpolator, version=version, loras=loras)
-    if spec.engine == engines.ANIMATIC:
+    ready = prepare(shot, engine=settings.engine, weights=settings.weights, profile=profile)
+    plan = ready.plan(interpolator, version=version)
+    if ready.spec.engine == engines.ANIMATIC:
         return {**plan_json(plan), "timed_here": timed_on(None, ""), "memory": None, "notes": []}
-    card, device = engines.card_of(spec, settings.weights), device_facts()
-    way = _way(card, plan, settings.weights)
-    found = fit_plan(plan, card, device, **way)
+    card = engines.card_of(ready.spec, settings.weights)
+    found = _fit(plan, card, settings.weights)
     if allow_smaller and not found.fits:
         try:
-            rules, lowered = smaller_spec(shot, spec, card, device, quantised=way.get("quantised"))
+            plan = smaller(ready, settings.weights).plan(interpolator, version=version)
+            found = _fit(plan, card, settings.weights)
         except PlanError as error:
             said = str(error).removeprefix(f"{shot.name}: ").removeprefix(found.reason).strip()
             found = replace(found, remedy=said)
-        else:
-            plan = plan_take(
-                sized(shot, spec), rules, interpolator=interpolator, version=version, loras=loras, notice=lowered
-            )
-            found = fit_plan(plan, card, device, **_way(card, plan, settings.weights))
-    notes = [_lacking(card, settings.weights)] if spec.version == engines.NOT_INSTALLED else []
+    notes = [_lacking(card, settings.weights)] if ready.spec.version == engines.NOT_INSTALLED else []
     timed = timed_on(card, device_name())
     return {**plan_json(plan, card=card), "timed_here": timed, "memory": found.document(), "notes": notes}
 
@@ -151,15 +145,10 @@ def _lacking(card: Card, weights: Path) -> str:
     return f"weights not installed; `dailies weights pull {card.name}`"
 
 
-def _way(card: Card, plan: TakePlan, weights: Path) -> dict[str, str]:
-    """What is known here of running that plan's model: the form of its weights, and the rung that worked lately."""
-    if plan.spec.version == engines.NOT_INSTALLED:
-        return {}
-    shape = Shape(plan.width, plan.height, longest(plan))
-    return {
-        "quantised": quantised(installed(card, weights)) or "",
-        "worked": worked(weights, device_name(), card.name, shape),
-    }
+def _fit(plan: TakePlan, card: Card, weights: Path) -> Fit:
+    """How the plan's longest window would run here, from the form of its weights and the rung that worked lately."""
+    lately = worked(weights, device_name(), card.name, Shape(plan.width, plan.height, longest(plan)))
+    return fit_plan(plan, card, device_facts(), quantised=form(plan.spec, weights), worked=lately)
 
 
 def _next_version(record: ShotRecord) -> int:

@@ -6,13 +6,14 @@ Memory: none worth naming; new weight files are hashed once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catalogs.shot import Shot
 from models.installed import installed
 from models.interface import GeneratorSpec, InterpolatorSpec
 from tasks import engines
+from tasks.diffusion import device_facts, quantised
 from tasks.fitting import sized, smaller_spec
 from tasks.loras import resolve
 from tasks.plan import PlannedLora, TakePlan, plan_take
@@ -47,11 +48,26 @@ def prepare(
     used, and with `allow_smaller` for a shot of which nothing smaller fits.
     """
     spec = engines.spec_for(shot.model, engine=engine, weights=weights, profile=profile)
-    loras = resolve(shot, spec, weights)
-    if not allow_smaller or spec.engine == engines.ANIMATIC or spec.version == engines.NOT_INSTALLED:
-        return Prepared(shot, spec, loras, "")
-    from tasks.diffusion import device_facts, quantised
+    ready = Prepared(shot, spec, resolve(shot, spec, weights), "")
+    return smaller(ready, weights) if allow_smaller else ready
 
-    card = engines.card_of(spec, weights)
-    rules, notice = smaller_spec(shot, spec, card, device_facts(), quantised=quantised(installed(card, weights)))
-    return Prepared(sized(shot, spec) if notice else shot, rules, loras, notice)
+
+def smaller(ready: Prepared, weights: Path) -> Prepared:
+    """The same where it fits this machine, else with a window that does, and the sentence that says so.
+
+    Raises PlanError if nothing smaller fits.
+    """
+    if ready.spec.engine == engines.ANIMATIC:
+        return ready
+    card = engines.card_of(ready.spec, weights)
+    rules, notice = smaller_spec(ready.shot, ready.spec, card, device_facts(), quantised=form(ready.spec, weights))
+    if not notice:
+        return ready
+    return replace(ready, shot=sized(ready.shot, ready.spec), spec=rules, notice=notice)
+
+
+def form(spec: GeneratorSpec, weights: Path) -> str | None:
+    """GGUF type of the installed transformer; None for another form, and for a model that is not installed."""
+    if spec.version == engines.NOT_INSTALLED:
+        return None
+    return quantised(installed(engines.card_of(spec, weights), weights))

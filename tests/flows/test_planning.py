@@ -12,6 +12,7 @@ from desk.intake import submit
 from flows import planning
 from flows.settings import Settings
 from models.memory import GB, DeviceFacts
+from tasks import prepare
 from tasks.errors import PlanError
 
 Plan = Callable[..., dict[str, Any]]
@@ -40,7 +41,8 @@ def plan(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Plan:
         device = DeviceFacts("cuda", int(free * GB), 85 * GB, int(ram * GB), bf16=True, fp8=True)
         if not free:
             device = DeviceFacts("cpu", 0, 0, int(ram * GB))
-        monkeypatch.setattr(planning, "device_facts", lambda: device)
+        for module in (planning, prepare):
+            monkeypatch.setattr(module, "device_facts", lambda: device)
         monkeypatch.setattr(planning, "device_name", lambda: name)
         document = planning.dry_run(settings, [], **wishes)
         assert document["errors"] == []
