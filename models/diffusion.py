@@ -111,6 +111,8 @@ def explained(what: str, paths: Iterable[Path]) -> Iterator[None]:
     except EngineError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        if ran_out(error):  # the files are not at fault
+            raise
         names = ", ".join(str(path) for path in paths)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EngineError(
@@ -121,16 +123,22 @@ def explained(what: str, paths: Iterable[Path]) -> Iterator[None]:
 @contextmanager
 def computing(what: str) -> Iterator[None]:
     """Turn what the libraries raise while they compute into EngineErrors: OutOfMemory for that, with what was asked."""
-    import torch
-
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        first = str(error).strip().splitlines()[0]
-        raise OutOfMemory(f"{what}: the device is out of memory ({first}); use a placement that needs less") from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, MemoryError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if ran_out(error):
+            raise OutOfMemory(f"{what}: out of memory ({first}); free some, or use a smaller model") from error
         raise EngineError(f"{what}: the model failed: {first}") from error
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice: the device's, its libraries' or the processor's own."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # torch's allocator for the processor and CUDA's libraries raise a plain RuntimeError
+    signs = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def load_pipeline(card: Card, weights: Weights, placement: Placement, check: Check) -> Any:

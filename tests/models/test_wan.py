@@ -171,6 +171,25 @@ def test_running_out_of_memory_is_told_apart(window: ClipRequest) -> None:
         list(engine.generate(window, []))
 
 
+def test_running_out_of_memory_while_loading_is_no_fault_of_the_files(
+    window: ClipRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told apart there too, on the device and on the processor, so that a thriftier way is tried."""
+    import torch
+
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ):
+
+        def full(*_: Any, error: Exception = error, **__: Any) -> None:
+            raise error
+
+        monkeypatch.setattr("models.diffusion.fill", full)
+        with pytest.raises(OutOfMemory, match="memory"):
+            list(tiny_engine("wan2.1-i2v").generate(window, []))
+
+
 @pytest.mark.parametrize(("name", "count"), [("wan2.1-i2v", 9), ("cogvideox-i2v", 2), ("wan2.1-t2v", 1)])
 def test_more_context_than_the_model_takes_is_refused(name: str, count: int, window: ClipRequest) -> None:
     """The error names both numbers."""
