@@ -82,12 +82,12 @@ def pull(
     """Download a model's files from the Hugging Face hub, verified; an interrupted download is continued."""
     from desk import show
     from models import hub
-    from models.cards import CardError, card
+    from models.cards import CardError, card_among, cards_with
     from models.hub_http import Hub
 
     settings = _settings()
     try:
-        chosen = card(model)
+        chosen = card_among(cards_with(settings.weights), model)
     except CardError as error:
         _stop(str(error), BAD_INPUT)
     with _sentences(), _bars() as progress:
@@ -198,5 +198,9 @@ def _sentences() -> Iterator[None]:
 
 
 def _stop(message: str, code: int) -> NoReturn:
+    if "--json" in sys.argv:  # whoever parses stdout gets a document in every case
+        from desk.show import document
+
+        document({"error": message})
     print(f"dailies: {message}", file=sys.stderr)  # noqa: T201 - this is where errors are said
     raise typer.Exit(code)

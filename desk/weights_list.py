@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from desk.show import OUT, document, print_rows, say
-from models.cards import Card, cards_with
+from models.cards import Card, broken_cards, cards_with
 from models.headers import WeightsError
 from models.installed import Weights, installed
 from models.interface import EngineError
@@ -27,7 +27,7 @@ _SPARE: Final = ("engine", "VRAM best", "VRAM least", "licence", "GB")
 
 
 def listed(weights: Path) -> dict[str, Any]:
-    """The document of `dailies weights list --json`. Raises CardError for a card that is wrong."""
+    """The document of `dailies weights list --json`. A card that cannot be used is listed with its fault."""
     device = device_facts()
     models = [_described(card, weights, device) for card in cards_with(weights).values()]
     loras = [_lora(card) for card in lora_cards(weights).values()]
@@ -35,6 +35,7 @@ def listed(weights: Path) -> dict[str, Any]:
         "weights": str(weights),
         "device": {"name": device_name(), **asdict(device)},
         "models": models,
+        "broken": {name: str(error) for name, error in broken_cards(weights).items()},
         "loras": loras,
     }
 
@@ -49,6 +50,8 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
     for entry in found["models"]:
         if entry["problem"]:
             say(f"{entry['name']}: {entry['problem']}", "yellow")
+    for error in found["broken"].values():
+        say(error, "red")
     if found["loras"]:
         OUT.print()
         rows = [

@@ -32,9 +32,12 @@ from tasks.frames import ffmpeg_version
 from tasks.keep import free_bytes, is_owned, write_json
 from tasks.plan import TakePlan
 from tasks.prepare import form, prepare, smaller
-from tasks.ways import worked
+from tasks.ways import ran_as, worked
 
 LOG: Final = logging.getLogger("dailies")
+
+FINISHED: Final = (Status.REVIEW, Status.APPROVED)
+"""What a take is that needs no rendering."""
 
 BATCHES: Final = "batches"
 """Folder in the home that keeps the report of every batch."""
@@ -119,20 +122,24 @@ def _planned(
     shot, version = record.shot, _next_version(record)
     ready = prepare(shot, engine=settings.engine, weights=settings.weights, profile=profile)
     plan = ready.plan(interpolator, version=version)
-    if ready.spec.engine == engines.ANIMATIC:
-        return {**plan_json(plan), "timed_here": timed_on(None, ""), "memory": None, "notes": []}
     card = engines.card_of(ready.spec, settings.weights)
-    found = _fit(plan, card, settings.weights)
-    if allow_smaller and not found.fits:
-        try:
-            plan = smaller(ready, settings.weights).plan(interpolator, version=version)
-            found = _fit(plan, card, settings.weights)
-        except PlanError as error:
-            said = str(error).removeprefix(f"{shot.name}: ").removeprefix(found.reason).strip()
-            found = replace(found, remedy=said)
+    found, timed = None, timed_on(None, "")
+    if ready.spec.engine != engines.ANIMATIC:
+        found, timed = _fit(plan, card, settings.weights), timed_on(card, device_name())
+        if allow_smaller and not found.fits:
+            try:
+                ready = smaller(ready, settings.weights)
+                plan = ready.plan(interpolator, version=version)
+                found = _fit(plan, card, settings.weights)
+            except PlanError as error:
+                said = str(error).removeprefix(f"{shot.name}: ").removeprefix(found.reason).strip()
+                found = replace(found, remedy=said)
     notes = [_lacking(card, settings.weights)] if ready.spec.version == engines.NOT_INSTALLED else []
-    timed = timed_on(card, device_name())
-    return {**plan_json(plan, card=card), "timed_here": timed, "memory": found.document(), "notes": notes}
+    if record.take and record.take.key == plan.key and record.take.status in FINISHED:
+        plan = ready.plan(interpolator, version=record.take.version)
+        notes.append(f"finished already as v{plan.version:03d}; rendering would make nothing")
+    memory = found.document() if found else None
+    return {**plan_json(plan, card=card), "timed_here": timed, "memory": memory, "notes": notes}
 
 
 def _lacking(card: Card, weights: Path) -> str:
@@ -147,8 +154,10 @@ def _lacking(card: Card, weights: Path) -> str:
 
 def _fit(plan: TakePlan, card: Card, weights: Path) -> Fit:
     """How the plan's longest window would run here, from the form of its weights and the rung that worked lately."""
-    lately = worked(weights, device_name(), card.name, Shape(plan.width, plan.height, longest(plan)))
-    return fit_plan(plan, card, device_facts(), quantised=form(plan.spec, weights), worked=lately)
+    held = form(plan.spec, weights)
+    shape = Shape(plan.width, plan.height, longest(plan))
+    lately = worked(weights, device_name(), ran_as(card.name, held, plan.spec.profile), shape)
+    return fit_plan(plan, card, device_facts(), quantised=held, worked=lately)
 
 
 def _next_version(record: ShotRecord) -> int:

@@ -26,7 +26,7 @@ from prefect.states import Completed, Failed
 from catalogs.footage import Status
 from catalogs.shot import Shot
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
-from flows.planning import BATCHES, keep_report
+from flows.planning import BATCHES, FINISHED, keep_report
 from flows.reel import expect_prompts
 from flows.reports import bare_report, report
 from flows.settings import Settings
@@ -47,8 +47,6 @@ LOG: Final = logging.getLogger("dailies")
 
 SHOTS_AT_ONCE: Final = 2
 """One being generated, one being finished: more would only hold disk and memory."""
-
-FINISHED: Final = (Status.REVIEW, Status.APPROVED)
 
 _turns: ContextVar[Turns | None] = ContextVar("turns", default=None)
 
@@ -91,26 +89,9 @@ def render_batch(
     with open_catalogue(settings.database_url) as catalogue:
         records = [catalogue.find(name) for name in shots] or catalogue.renderable()
     names = list(shots) or [record.shot.name for record in records]
-    expect_prompts([record.shot for record in records], settings, profile=profile)
-    stages = lines(("generate", "finish"))
-    pool = ThreadPoolExecutor(SHOTS_AT_ONCE, thread_name_prefix="shot")
-    try:
-        with STOPPING.on_sigterm():
-            runs: list[Future[dict[str, Any]]] = [
-                # a context of its own for each thread: Prefect keeps the parent flow there
-                pool.submit(copy_context().run, _run_one, name, Turns(stages, number), wishes)
-                for number, name in enumerate(names)
-            ]
-            try:
-                reports = [run.result() for run in runs]
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                LOG.warning("asked to leave: running windows save their checkpoints; once more leaves at once")
-                STOPPING.leave()
-                raise
-    finally:
-        # interrupted: what is queued never starts, and nobody waits for what runs
-        pool.shutdown(wait=False, cancel_futures=True)
+    with STOPPING.on_sigterm():
+        expect_prompts([record.shot for record in records], settings, profile=profile)
+        reports = _in_turn(names, wishes)
     document = {"shots": reports, "seconds": round(time.perf_counter() - started, 3)}
     keep_report(settings.home / BATCHES, document)
     failed = [entry for entry in reports if entry["error"]]
@@ -118,6 +99,28 @@ def render_batch(
         first = f"{failed[0]['show']}/{failed[0]['shot']}: {failed[0]['error']}"
         return Failed(message=f"{len(failed)} of {len(reports)} shots failed; first {first}", data=document)
     return Completed(message=f"{len(reports)} shots rendered", data=document)
+
+
+def _in_turn(names: Sequence[str], wishes: Wishes) -> list[dict[str, Any]]:
+    """The reports of the shots, in order. KeyboardInterrupt passes through when running windows have been saved."""
+    stages = lines(("generate", "finish"))
+    pool = ThreadPoolExecutor(SHOTS_AT_ONCE, thread_name_prefix="shot")
+    try:
+        runs: list[Future[dict[str, Any]]] = [
+            # a context of its own for each thread: Prefect keeps the parent flow there
+            pool.submit(copy_context().run, _run_one, name, Turns(stages, number), wishes)
+            for number, name in enumerate(names)
+        ]
+        return [run.result() for run in runs]
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        # at this level it is shown beside the bars of a terminal too
+        LOG.error("asked to leave: running windows save their checkpoints; once more leaves at once")
+        STOPPING.leave()
+        raise
+    finally:
+        # interrupted: what is queued never starts, and nobody waits for what runs
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def run_batch(
@@ -171,7 +174,9 @@ def render_shot(
             outcome = bare_report(name, error=str(error))
     if outcome["error"]:
         stopped = outcome["status"] == Status.RENDERING
-        LOG.log(logging.WARNING if stopped else logging.ERROR, "%s: %s", name, outcome["error"])
+        LOG.log(
+            logging.WARNING if stopped else logging.ERROR, "%s: %s", name, outcome["error"].removeprefix(f"{name}: ")
+        )
         return Failed(message=outcome["error"], data=outcome)
     return Completed(message=outcome["slate"], data=outcome)
 
@@ -213,6 +218,8 @@ def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, wishes
         at_least=first_free_version(versions),
     )
     plan = planned(take.version)
+    if plan.notice:
+        LOG.warning("%s: %s", plan.slate, plan.notice)
     work = settings.work / shot.show / shot.code / plan.join_key[:16]
     place = steps.Place(settings.ffmpeg, work, versions / f"v{take.version:03d}", settings.weights)
     seconds: dict[str, float] = {}

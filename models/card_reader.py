@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 WINDOW_FIELDS: Final = ("rate", "frame_step", "frame_offset", "longest_window", "overlap", "context", "sizes")
 """What a stand-in takes from the card that it stands in for."""
+WAN_TOKENS: Final = 512
+"""Words of Wan's cross-attention: what comes before the last 512 is the still (diffusers 0.42, transformer_wan.py)."""
 PIPELINES: Final = ("WanImageToVideoPipeline", "WanPipeline", "WanVACEPipeline", "CogVideoXImageToVideoPipeline")
 """The diffusers classes that an engine of ours runs."""
 CACHED_PIPELINES: Final = ("WanImageToVideoPipeline", "WanPipeline")
@@ -157,6 +159,11 @@ def _agree(made: Card) -> None:
         )
     if made.mag_ratios and made.pipeline not in CACHED_PIPELINES:
         raise CardError(f"{made.name}.toml: mag_ratios: {made.pipeline or made.engine} has no step cache; remove them")
+    if "image_dim" in made.transformer and made.text_tokens != WAN_TOKENS:
+        raise CardError(
+            f"{made.name}.toml: text_tokens: is {made.text_tokens}; a Wan transformer that looks at a still "
+            f"(image_dim) tells it from the words by their number, which must be {WAN_TOKENS}"
+        )
     if made.pipeline and not made.width:
         raise CardError(f"{made.name}.toml: transformer: needs num_attention_heads and attention_head_dim; add them")
 

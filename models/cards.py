@@ -180,26 +180,44 @@ def cards() -> Mapping[str, Card]:
 def cards_with(weights: Path) -> Mapping[str, Card]:
     """Our cards, and those that lie beside their weights as `WEIGHTS/NAME/card.toml`; the latter win.
 
-    Raises CardError for a file that is not a card.
+    A card that cannot be read is left out, so that it stops its own model alone: `broken_cards` says what is wrong.
     """
-    own = sorted(weights.glob("*/card.toml"))
-    if not own:
-        return cards()
-    found = _parsed(tuple((path.parent.name, path.read_text(encoding="utf-8")) for path in own))
-    return MappingProxyType({**cards(), **found})
+    found = {name: made for name, made in _beside(weights).items() if isinstance(made, Card)}
+    return MappingProxyType({**cards(), **found}) if found else cards()
 
 
-@lru_cache(maxsize=8)
-def _parsed(texts: tuple[tuple[str, str], ...]) -> Mapping[str, Card]:
-    """Cards of these texts, read once: every step of every shot asks for them."""
+def broken_cards(weights: Path) -> Mapping[str, CardError]:
+    """The cards beside their weights that cannot be used, by name, and why."""
+    return {name: made for name, made in _beside(weights).items() if isinstance(made, CardError)}
+
+
+def _beside(weights: Path) -> Mapping[str, Card | CardError]:
+    found: dict[str, Card | CardError] = {}
+    for path in sorted(weights.glob("*/card.toml")):
+        try:
+            found[path.parent.name] = _parsed(path.parent.name, path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            found[path.parent.name] = CardError(f"{path} cannot be read ({error}); save it as UTF-8, or take it away")
+        except CardError as error:
+            found[path.parent.name] = CardError(str(error).replace(f"{path.parent.name}.toml", str(path), 1))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _parsed(name: str, text: str) -> Card:
+    """A card of this text, read once: every step of every shot asks for it."""
     from models.card_reader import parse_cards
 
-    return parse_cards(dict(texts))
+    return parse_cards({name: text})[name]
 
 
 def card(name: str) -> Card:
+    """The card of ours of that name. Raises CardError naming the known ones."""
+    return card_among(cards(), name)
+
+
+def card_among(known: Mapping[str, Card], name: str) -> Card:
     """The card of that name. Raises CardError naming the known ones."""
-    known = cards()
     if name not in known:
         raise CardError(f"no model card is called {name!r}; use one of: {', '.join(known)}")
     return known[name]

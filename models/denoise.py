@@ -10,14 +10,17 @@ steps these are is known before the window starts.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from models.conditions import Given, Tensors, Wan, Words
 from models.interface import BadPicture, Watch, WindowStopped
 from models.windows_state import read_state, restore_scheduler, save_state
+
+LOG: Final = logging.getLogger("dailies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +74,20 @@ def denoised(
         due = stopping or at + 1 == count or cache is not None or time.monotonic() - last >= saved.every
         if folder is not None and may and due:
             _finite(latents, at + 1, count)
-            save_state(
-                folder,
-                saved.key,
-                step=at + 1,
-                latents=latents,
-                carry=carry,
-                scheduler=scheduler,
-                random=random.get_state(),
-            )
-            last, at_disk = time.monotonic(), at + 1
+            last = time.monotonic()
+            try:
+                save_state(
+                    folder,
+                    saved.key,
+                    step=at + 1,
+                    latents=latents,
+                    carry=carry,
+                    scheduler=scheduler,
+                    random=random.get_state(),
+                )
+                at_disk = at + 1
+            except OSError as error:  # a window is not lost because it could not be saved
+                LOG.warning("a window was not saved after step %d: %s", at + 1, error.strerror or error)
         if stopping:
             where = f"saved after step {at_disk}" if folder is not None else "not saved: no folder was given for it"
             raise WindowStopped(f"stopped on request after step {at + 1} of {count}, {where}; render again to go on")
@@ -93,5 +100,5 @@ def _finite(latents: Any, step: int, count: int) -> None:
     if not bool(torch.isfinite(latents).all()):
         raise BadPicture(
             f"the latents are not finite after step {step} of {count}; "
-            "render in bfloat16 or float32, or with more memory kept free"
+            "check the weights with `dailies weights verify`, its LoRAs and their strengths"
         )

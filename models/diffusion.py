@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from models.cards import Card
 from models.installed import Weights
-from models.interface import EngineError, EngineUnavailable, OutOfMemory
+from models.interface import EngineError, EngineUnavailable, KernelFailed, OutOfMemory
 from models.memory import Rung
 from models.original_names import CLIP, UMT5, encoder_names, transformer_names, vae_names
 from models.single_files import agree, config_folder, empty_model, fill, kept_precise, quantised_model, read_json
@@ -129,6 +129,8 @@ def computing(what: str) -> Iterator[None]:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         if ran_out(error):
             raise OutOfMemory(f"{what}: out of memory ({first}); free some, or use a smaller model") from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "triton")):
+            raise KernelFailed(f"{what}: the compiled model failed: {first}") from error
         raise EngineError(f"{what}: the model failed: {first}") from error
 
 

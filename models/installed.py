@@ -83,6 +83,20 @@ class Weights:
             found += [single] if single else _folder_files(self.folder / part)
         return found
 
+    def small_files(self, *parts: str) -> list[Path]:
+        """The files beside the weights that change pixels too: configs, scheduler, tokenizer; of all if none is named.
+
+        In order, `model_index.json` with all. Indices of shards and pictures for a page are none of them.
+        """
+        found = [] if parts else sorted(self.folder.glob("model_index.json"))
+        for part in parts or (*PARTS, "scheduler", "tokenizer"):
+            found += sorted(
+                path
+                for path in (self.folder / part).glob("*")
+                if (part == "tokenizer" or path.suffix == ".json") and not path.name.endswith(".index.json")
+            )
+        return [path for path in found if path.is_file()]
+
     @property
     def form(self) -> str:
         """What the transformer is: `diffusers`, `safetensors` (single file) or `gguf`."""
@@ -121,15 +135,6 @@ def installed(card: Card, weights: Path) -> Weights:
         _require(card, found, part)
     _require_small(card, found, needed)
     return found
-
-
-def is_installed(card: Card, weights: Path) -> bool:
-    """Whether `installed` finds the model. Its files may still be wrong: `dailies weights verify` looks inside."""
-    try:
-        installed(card, weights)
-    except EngineError:
-        return False
-    return True
 
 
 def part_in(path: Path) -> str:

@@ -102,6 +102,8 @@ class Lora(NamedTuple):
     scale: float = 1.0
     low_noise: Path | None = None
     """File for the low-noise expert of a two-expert model; None: `path` acts on both."""
+    sha256: tuple[str, ...] = ()
+    """What `path` and `low_noise` must be when they are read; empty: whatever they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ class EngineError(Exception):
     |-- EngineUnavailable   this machine lacks something (library, weights, device)
     |-- OutOfMemory         the device's memory did not suffice; a thriftier way may do
     |-- BadPicture          what came out is no picture; a more precise way may do
+    |-- KernelFailed        the compiler or a tuned kernel gave up; the plain way may do
     `-- WindowStopped       it was asked to stop; what it has is saved
     """
 
@@ -218,6 +221,10 @@ class OutOfMemory(EngineError):  # noqa: N818 - reads as the state it names
 
 class BadPicture(EngineError):  # noqa: N818 - reads as the state it names
     """The model made no picture: values that are not finite, one colour, or the same frame throughout."""
+
+
+class KernelFailed(EngineError):  # noqa: N818 - reads as the state it names
+    """The compiler, or a kernel that was chosen for speed, gave up; the plain way may do."""
 
 
 class WindowStopped(EngineError):  # noqa: N818 - reads as the state it names

@@ -79,6 +79,8 @@ def judge_pipeline(path: Path, headers: Mapping[Path, Header]) -> list[str]:
     if not isinstance(document, dict) or not isinstance(document.get("_class_name"), str):
         return [f"{path} names no pipeline class of diffusers; pull it again"]
     problems: list[str] = []
+    # single files beside the index take the place of parts; which of which, `installed` says, from their tensors
+    singles = any(file.parent == path.parent for file in headers)
     for name, value in document.items():
         if name.startswith("_") or not _is_part(value):
             continue
@@ -91,10 +93,13 @@ def judge_pipeline(path: Path, headers: Mapping[Path, Header]) -> list[str]:
                 f"{path}: the part {name!r} comes from {library!r}, which would run code of the model's maker; "
                 f"only parts of {' and '.join(LIBRARIES)} are loaded"
             )
-        elif not folder.is_dir():
-            problems.append(f"{path} names the part {name}, which is missing; pull the model again")
-        elif not _NO_WEIGHTS.search(str(class_name)):
+        elif _NO_WEIGHTS.search(str(class_name)):
+            if not folder.is_dir():
+                problems.append(f"{path} names the part {name}, which is missing; pull the model again")
+        elif folder.is_dir() and (not singles or any(folder.glob("*.safetensors"))):
             problems += _judge_part(folder, headers)
+        elif not singles:
+            problems.append(f"{path} names the part {name}, which is missing; pull the model again")
     return problems
 
 

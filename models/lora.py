@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from models.interface import EngineError, EngineUnavailable, Lora
 from models.lora_files import FIRST, SECOND, Changes, Pair, layer_size, read_lora
+from models.weights_lock import file_sha256
 
 _SLOT: Final = "_lora_beside"
 """Attribute of a layer that holds what is added to its output: None, or (down, up, bias) with the strength in them."""
@@ -101,16 +102,16 @@ class LoraSwitch:
 
     def _changes(self, lora: Lora, part: str) -> Changes:
         """What a LoRA does to a part. Raises EngineError for a file that cannot be taken."""
-        found = self._file(lora.path)
+        found = self._file(lora.path, *lora.sha256[:1])
         if lora.low_noise is not None and SECOND in found:
             raise EngineError(f"{lora.path} changes both experts itself; take low_noise out of its card")
         if part == SECOND and lora.low_noise is not None:
-            low = self._file(lora.low_noise)
+            low = self._file(lora.low_noise, *lora.sha256[1:])
             return low.get(SECOND, low[FIRST])
         # a file of one part acts on both experts; a file of both, on each as it says
         return found.get(part, found[FIRST] if SECOND not in found else {})
 
-    def _file(self, path: Path) -> Mapping[str, Changes]:
+    def _file(self, path: Path, sha256: str = "") -> Mapping[str, Changes]:
         if path in self._read:
             return self._read[path][1]
         if path.suffix.lower() != ".safetensors":
@@ -119,7 +120,13 @@ class LoraSwitch:
             raise EngineUnavailable(f"the LoRA {path} does not exist; put it there, or correct the shot list")
         stamp = _stamp(path)
         self._check(path)
+        if sha256 and (now := file_sha256(path)) != sha256:
+            raise EngineError(
+                f"the LoRA {path} was {sha256} when the shot was planned and is {now} now; render the shot again"
+            )
         found: Mapping[str, Changes] = {FIRST: {}, **read_lora(path, self._part)}
+        if _stamp(path) != stamp:
+            raise EngineError(f"the LoRA {path} changed while it was read; render the shot again")
         self._read[path] = stamp, found
         return found
 

@@ -33,7 +33,7 @@ from models.diffusion import (
     parts_of,
 )
 from models.installed import Weights
-from models.interface import BadPicture, ClipRequest, EngineError, Frame, Lora, Watch
+from models.interface import BadPicture, ClipRequest, EngineError, Frame, Lora, Watch, WindowStopped
 from models.lora import LoraSwitch
 from models.pixels import fitted, frames_of, judged, video_tensor
 from models.prompts import PromptCache, encode_text
@@ -46,18 +46,22 @@ if TYPE_CHECKING:
 
 VERSION: Final = "1"
 """Raise when the same weights and request would give other pixels."""
+CARD_FIELDS: Final = ("pipeline", "shift", "boundary", "guidance", "guidance_2", "text_tokens", "mag_ratios")
+"""What a card says besides the request (steps, size, prompt) that changes pixels."""
 WAN_TOKENS: Final = 512
 """Length of a text embedding where the card states none; wan/configs/shared_config.py: text_len."""
 
 
 def engine_version(card: Card, weights: Weights, digest: Callable[[Path], str]) -> str:
-    """Changes with the code, the libraries and the weights: part of every content key. Needs no torch.
+    """Changes with the code, the libraries, the weights, their small files and what the card says of the pixels.
 
-    Placement is left out: it is decided on the machine that renders, after the plan, and the manifest records it.
-    `digest` gives a file's sha256, best from a cache. Raises OSError if a file cannot be read.
+    Part of every content key; needs no torch. Placement is left out: it is decided on the machine that renders, after
+    the plan, and the manifest records it. `digest` gives a file's sha256, best from a cache. Raises OSError or
+    WeightsError if a file cannot be read.
     """
-    facts = [VERSION, card.name, *_libraries()]
-    facts += [f"{path.name} {digest(path)}" for path in weights.files()]
+    said = {name: getattr(card, name) for name in CARD_FIELDS} | {"transformer": dict(card.transformer)}
+    facts = [VERSION, card.name, *_libraries(), said]
+    facts += [f"{path.parent.name}/{path.name} {digest(path)}" for path in (*weights.files(), *weights.small_files())]
     return f"{VERSION}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
 
 
@@ -140,7 +144,9 @@ class DiffusionEngine:
         """
         tokens = self._card.text_tokens or WAN_TOKENS
         if self._cache is None:
-            files = "+".join(self._digest(path) for path in self._weights.files("text_encoder"))
+            of = ("text_encoder", "tokenizer")
+            read = (*self._weights.files("text_encoder"), *self._weights.small_files(*of))
+            files = "+".join(self._digest(path) for path in read)
             self._cache = PromptCache(f"{VERSION} {files} {self._placement.precision} {tokens}", self._folder)
 
         def encode(missing: Sequence[str]) -> list[Any]:
@@ -250,7 +256,9 @@ class DiffusionEngine:
         # Not `inference_mode`: its tensors may not be saved into a scheduler that a later window uses outside of it.
         with torch.no_grad(), computing(self._card.name):
             positive, negative = self.encode_prompts([request.prompt, request.negative_prompt])
+            _leave_if(watch)
             self.load(request.loras)
+            _leave_if(watch)
             key = self._key(request, pictures)
             steps = request.steps or self._card.steps
             kind = conditioner(self._pipe, self._on_device, self._placement.device, cache=self._step_cache(steps))
@@ -272,6 +280,7 @@ class DiffusionEngine:
                 saved=Checkpoints(request.state, key, self._every),
                 watch=watch,
             )
+            _leave_if(watch)
             try:
                 video = judged(kind.decode(latents, condition))
             except BadPicture:
@@ -342,6 +351,14 @@ class DiffusionEngine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+            # pinned blocks of offloaded layers, which stay with the process otherwise; torch has no public name for it
+            getattr(torch._C, "_host_emptyCache", lambda: None)()
+
+
+def _leave_if(watch: Watch) -> None:
+    """Raise WindowStopped between the long parts of a window; what its steps made is saved already."""
+    if watch.stop.is_set():
+        raise WindowStopped("stopped on request; render again to go on")
 
 
 def _pictures_key(first: Sequence[Frame], end: Frame | None, request: ClipRequest) -> str:

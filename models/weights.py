@@ -31,6 +31,10 @@ PICKLES: Final = (".ckpt", ".pt", ".pth", ".pkl", ".bin", ".pickle")
 """Endings of files that run code when they are opened."""
 LOADABLE: Final[Mapping[str, str]] = MappingProxyType({".safetensors": "safetensors", ".gguf": "gguf"})
 """Ending -> what the file must be inside."""
+RELOCK: Final = (
+    "put back the file that was locked or, if it was meant to change, "
+    "take its entry out of weights.lock.json and run `dailies weights verify --record`"
+)
 _HASHERS: Final = 4  # sha256 runs at 1 to 2 GB/s a core; a fast disk gives more
 
 
@@ -242,7 +246,7 @@ class _Bench:
             against, right = self.known[self.key(path)]
             if digest != right:
                 whose = "its card" if against == "card" else "weights.lock.json"
-                remedy = "delete it and pull it again" if against == "card" else "put back the file that was locked"
+                remedy = "delete it and pull it again" if against == "card" else RELOCK
                 problems.append(f"{path} has sha256 {digest} and {whose} says {right}; {remedy}")
         tensors = len(header.tensors) if header else 0
         flaw = "\n".join(problems)
@@ -268,7 +272,7 @@ def kind_of(path: Path, *, named: bool) -> str:
         if inside in ("zip", "pickle", "tar"):
             raise WeightsError(
                 f"{path} is a pickle by its content ({inside}), whatever its name, and would run code when opened; "
-                f"rename it to .pt and use {_convert(path)}"
+                f"rename it to {path.with_suffix('.pt').name} and use {_convert(path.with_suffix('.pt'))}"
             )
         raise WeightsError(f"{path} is not a {LOADABLE[suffix]} file by its content ({inside}); pull it again")
     if suffix == ".bin" and inside in ("unknown", "empty") and path.with_suffix(".param").is_file():

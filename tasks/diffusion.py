@@ -40,9 +40,12 @@ class Gpu(NamedTuple):
 
 @cache
 def gpu() -> Gpu | None:
-    """The first visible GPU, asked once per process, before anything of ours lies on it; None without one."""
+    """The first visible GPU, asked once per process, before anything of ours lies on it; None without one.
+
+    Raises EngineUnavailable if there is one that cannot be asked: nothing is rendered on the processor by mistake.
+    """
     tool = shutil.which("nvidia-smi")
-    if tool is None or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    if tool is None or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return None
     query = [tool, "--query-gpu=name,memory.free,memory.total,compute_cap", "--format=csv,noheader,nounits"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
@@ -50,8 +53,11 @@ def gpu() -> Gpu | None:
         said = output_of([*query, f"--id={visible}"]).strip().splitlines()[0]
         name, free, total, capability = (word.strip() for word in said.rsplit(",", 3))
         return Gpu(name, int(free) * MIB, int(total) * MIB, float(capability))
-    except (FfmpegError, ValueError, IndexError):
-        return None
+    except (FfmpegError, ValueError, IndexError) as error:
+        raise EngineUnavailable(
+            f"nvidia-smi does not say what the GPU {visible} has free ({error}); a slice of a card (MIG) cannot be "
+            "used, a driver that is gone must be mended; CUDA_VISIBLE_DEVICES= renders without a GPU"
+        ) from error
 
 
 @cache

@@ -184,7 +184,7 @@ def gpus() -> Sequence[Gpu]:
 
 
 def _gpu() -> Check:
-    remedy = "none is needed for the animatic; image-to-video models need an NVIDIA GPU and its driver"
+    remedy = "none is needed for the animatic; image-to-video models want an NVIDIA GPU and its driver"
     try:
         found = gpus()
     except StepError as error:

@@ -11,10 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from models.cards import Card, CardError, cards_with, generator_spec
+from models.cards import Card, broken_cards, card_among, cards_with, generator_spec
 from models.interface import EngineUnavailable, FrameInterpolator, GeneratorSpec, ImageToVideo, InterpolatorSpec, Shape
 from models.profiles import profile_named, steps_of
+from tasks.dryrun import asked_steps
 from tasks.errors import MachineNotReadyError
+from tasks.plan import TakePlan
 
 if TYPE_CHECKING:
     from tasks.resident import Resident
@@ -66,10 +68,9 @@ def rules_for(model: str, *, engine: str = "", weights: Path = NOWHERE) -> Gener
     The animatic keeps the window rule of the model it stands in for, so a preview has the plan of the real thing.
     Looks at no weights. Raises EngineError for a name without a card.
     """
-    known = cards_with(weights)
     if engine == ANIMATIC:
-        return generator_spec(_card(known, model), engine=ANIMATIC)
-    return generator_spec(_card(known, engine or model))
+        return generator_spec(_card(weights, model), engine=ANIMATIC)
+    return generator_spec(_card(weights, engine or model))
 
 
 def spec_for(model: str, *, engine: str = "", weights: Path = NOWHERE, profile: str = EXACT) -> GeneratorSpec:
@@ -110,7 +111,7 @@ def generator(spec: GeneratorSpec, *, weights: Path = NOWHERE, shape: Shape) -> 
     from tasks.resident import Asked
 
     try:
-        return resident().engine(Asked(card_of(spec, weights), weights, spec.profile), shape)
+        return resident().engine(Asked(card_of(spec, weights), weights, spec.version, spec.profile), shape)
     except EngineUnavailable as error:
         if spec.version != NOT_INSTALLED:
             raise
@@ -157,17 +158,19 @@ def facts(spec: GeneratorSpec, *, weights: Path = NOWHERE) -> Mapping[str, Any]:
 
 def card_of(spec: GeneratorSpec, weights: Path) -> Card:
     """The card that a spec's rules come from."""
-    return _card(cards_with(weights), spec.name)
+    return _card(weights, spec.name)
 
 
-def _card(known: Mapping[str, Card], name: str) -> Card:
-    if name not in known:
-        raise CardError(f"no model card is called {name!r}; use one of: {', '.join(known)}")
-    return known[name]
+def _card(weights: Path, name: str) -> Card:
+    """The card of that name, ours or one beside its weights. Raises CardError for one that is unknown or broken."""
+    known = cards_with(weights)
+    if name not in known and (error := broken_cards(weights).get(name)):
+        raise error
+    return card_among(known, name)
 
 
 def model_names(weights: Path = NOWHERE) -> tuple[str, ...]:
-    """Names of all cards, those beside their weights included."""
+    """Names of all cards that can be used, those beside their weights included."""
     return tuple(sorted(cards_with(weights)))
 
 
@@ -205,9 +208,11 @@ def interpolator_spec(weights: Path, *, require_rife: bool = False) -> Interpola
     return interpolator(weights, require_rife=require_rife).spec
 
 
-def notices(spec: GeneratorSpec, retiming: str) -> Sequence[str]:
-    """What viewers of a take must be told that was made by this engine in this profile, and retimed by that one."""
-    return [NOTICES[name] for name in (spec.engine, spec.profile, retiming) if name in NOTICES]
+def notices(plan: TakePlan, card: Card, *, retimed: bool) -> Sequence[str]:
+    """What viewers of a take must be told, the most important first: what was made smaller, by what, how briefly."""
+    hurried = plan.spec.profile == DRAFT and (bool(plan.spec.distilled) or asked_steps(plan) < card.steps)
+    names = (plan.spec.engine, DRAFT if hurried else "", plan.interpolator.engine if retimed else "")
+    return [*filter(None, [plan.notice]), *(NOTICES[name] for name in names if name in NOTICES)]
 
 
 def states(weights: Path) -> Sequence[EngineState]:

@@ -20,6 +20,7 @@ from models.interface import (
     EngineError,
     Frame,
     ImageToVideo,
+    KernelFailed,
     OutOfMemory,
     Shape,
     Watch,
@@ -93,15 +94,15 @@ def generate_window(
 ) -> Mapping[str, Any]:
     """Write the window's frames to `target`, and say how they were made.
 
-    After running out of memory the next thriftier way is taken, at most three; after a bad picture a more precise one,
-    once. Size, length and steps stay. `state` is a folder that outlives this attempt, for the engine's checkpoint.
-    Raises StepError, named with the slate, if the engine refuses, fails or yields another number of frames than
-    asked; WindowStopped on request; FfmpegError if the file cannot be written.
+    After running out of memory the next thriftier way is taken, at most three; after a bad picture or a failed kernel
+    a more precise one, once. Size, length and steps stay. `state` is a folder that outlives this attempt, for the
+    engine's checkpoint. Raises StepError, named with the slate, if the engine refuses, fails or yields another number
+    of frames than asked; WindowStopped on request; FfmpegError if the file cannot be written.
     """
     what = f"{plan.slate}, window {window.index + 1} of {len(plan.windows)}"
     context = context_frames(window, before, ffmpeg=ffmpeg) if before and window.context else []
     tried: list[dict[str, str]] = []
-    bad = False
+    retried = False
     while True:
         if STOPPING.event.is_set():
             raise WindowStopped(f"{what}: not begun, because this process was asked to leave; render again to go on")
@@ -112,18 +113,18 @@ def generate_window(
             return {**engines.way(plan.spec, worked=True), "resumed_at": resumed, "tried": tried}
         except WindowStopped as error:
             raise WindowStopped(f"{what}: {error}") from None
-        except (OutOfMemory, BadPicture) as error:
-            reason, picture = str(error), isinstance(error, BadPicture)
+        except (OutOfMemory, BadPicture, KernelFailed) as error:
+            reason, precise = str(error), not isinstance(error, OutOfMemory)
         except EngineError as error:
             raise StepError(f"{what}: {error}") from error
         # only here, when the error is gone and with it the tensors that its traceback held
-        before_it = str(engines.way(plan.spec, worked=False)["rung"])
-        other = "" if picture and bad else engines.fall_back(plan.spec, precise=picture)
-        tried.append({"rung": before_it, "reason": reason})
+        failed = engines.way(plan.spec, worked=False)
+        other = "" if precise and retried else engines.fall_back(plan.spec, precise=precise)
+        tried.append({"rung": failed["rung"], "profile": failed["profile"], "reason": reason})
         if not other:
-            ways = ", ".join(entry["rung"] for entry in tried)
+            ways = ", ".join(f"{entry['rung']} ({entry['profile']})" for entry in tried)
             raise StepError(f"{what}: {reason}" + (f" (ways tried: {ways})" if len(tried) > 1 else ""))
-        bad = bad or picture
+        retried = retried or precise
         LOG.warning("%s: %s; trying again as %s", what, reason, other)
 
 

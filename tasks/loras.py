@@ -76,7 +76,7 @@ def _planned(use: LoraUse, spec: GeneratorSpec, weights: Path, *, experts: int) 
     scale = card.scale if use.scale is None else use.scale
     files = (file,) if low is None else (file, low)
     digest = tuple(_digest(part, weights) for part in files)
-    return PlannedLora(use.name, Lora(file, scale, low), digest, card.trigger)
+    return PlannedLora(use.name, Lora(file, scale, low, digest), digest, card.trigger)
 
 
 def _digest(file: Path, weights: Path) -> str:

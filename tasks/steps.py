@@ -270,8 +270,8 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
     started = time.perf_counter()
     with attempt(place.work) as own:
         sheet = own / "contact.jpg"
-        retimed = plan.interpolator.engine if evidence.retime["interpolated"] else ""
-        notices = [*engines.notices(plan.spec, retimed), *filter(None, [plan.notice])]
+        card = engines.card_of(plan.spec, place.weights)
+        notices = engines.notices(plan, card, retimed=bool(evidence.retime["interpolated"]))
         contact_sheet(
             evidence.encoded.stills,
             sheet,
@@ -282,7 +282,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
         )
         document = manifest(
             plan,
-            card=engines.card_of(plan.spec, place.weights),
+            card=card,
             master=evidence.master,
             retime=evidence.retime,
             engine=engines.facts(plan.spec, weights=place.weights),

@@ -41,6 +41,11 @@ def remember(weights: Path, device: str, model: str, shape: Shape, rung: str) ->
         attempt.unlink(missing_ok=True)
 
 
+def ran_as(card: str, form: str | None, profile: str) -> str:
+    """What a way is remembered for: another form of the model (GGUF type), or another profile, takes other memory."""
+    return " ".join(filter(None, (card, form, profile)))
+
+
 def _name(device: str, model: str, shape: Shape) -> str:
     return f"{model} {shape.width}x{shape.height}x{shape.frames} on {device}"
 

@@ -29,7 +29,7 @@ def tiny_card(name: str, **changes: Any) -> Card:
         "pipeline": tiny_models.ARCHITECTURES[name][0],
         "transformer": {},
         "shift": 0.0,
-        "text_tokens": 16,
+        "text_tokens": 512 if name.startswith("wan") else 16,  # Wan's image stream counts from the 513th token
         "takes_end_plate": name in ENDING,
         "needs_plate": not words_only,
         "context": 0 if words_only else 1 if name == "cogvideox-i2v" else 8,

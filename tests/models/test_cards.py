@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from fractions import Fraction
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from models.camera import VERSION
 from models.card_reader import parse_cards
-from models.cards import Card, CardError, CardFile, animatic_spec, card, cards, generator_spec
+from models.cards import (
+    Card,
+    CardError,
+    CardFile,
+    animatic_spec,
+    broken_cards,
+    card,
+    cards,
+    cards_with,
+    generator_spec,
+)
 from models.interface import EngineError
+from tasks import engines
 
 WAN = "wan2.1-i2v-14b-720p"
 A14B = "wan2.2-i2v-a14b"
@@ -187,6 +199,26 @@ def test_distilled_loras_are_named_where_they_are_published() -> None:
         if found.draft_lora
     }
     assert drafts == {name: (f"{name}-stepdistill", 4, 1.0) for name in (DISTILLED, "wan2.1-t2v-14b")}
+
+
+def test_a_broken_card_stops_its_own_model_alone(tmp_path: Path) -> None:
+    """It is left out of the known ones and kept with its fault, which names the file; ours stay."""
+    for name, content in (("torn", b'steps = "x"'), ("latin", b"title = '\xe9'")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "card.toml").write_bytes(content)
+    assert cards_with(tmp_path) == cards()
+    broken = broken_cards(tmp_path)
+    assert set(broken) == {"torn", "latin"}
+    assert all(str(tmp_path / name / "card.toml") in str(error) for name, error in broken.items())
+    with pytest.raises(CardError, match=r"torn/card\.toml"):
+        engines.rules_for("torn", weights=tmp_path)
+    assert engines.rules_for("animatic", weights=tmp_path).engine == "animatic"
+
+
+def test_an_image_stream_needs_its_words_counted() -> None:
+    """A card that looks at a still and states another number of words is refused: its image stream would be empty."""
+    with pytest.raises(CardError, match=r"text_tokens: is 226.*must be 512"):
+        parse_cards({WAN: texts()[WAN].replace("text_tokens = 512", "text_tokens = 226")})
 
 
 def test_what_each_model_can_be_given() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -245,16 +246,18 @@ def test_zeros_and_sizes_beyond_the_range() -> None:
     """A row or channel of zeros stays zero plus bias; numbers far above 448 neither clip nor become NaN."""
     import torch
 
+    torch.manual_seed(5)
     layer = torch.nn.Linear(32, 16)
     with torch.no_grad():
         layer.weight[3] = 0
+        each = 2**-4 * layer.weight.abs().sum(dim=1) * 1e6  # what 3 bits of mantissa may cost every product
         made = fp8_linear()(layer)
         rows = torch.stack([torch.zeros(32), torch.full((32,), 1e6), torch.full((32,), 1e-6)])
         found, exact = made(rows), layer(rows)
         half = made(rows.to(torch.float16)[[0, 2]])
     assert torch.equal(found[0], layer.bias.to(torch.bfloat16).float())
     assert torch.equal(found[:, 3], layer.bias[3].to(torch.bfloat16).float().expand(3))
-    assert torch.allclose(found[1], exact[1], rtol=0.2, atol=2e4)
+    assert bool(((found[1] - exact[1]).abs() <= each + 0.01 * exact[1].abs()).all())
     assert half.dtype == torch.float16
     assert torch.isfinite(half).all()
 
@@ -278,12 +281,12 @@ def test_layers_that_do_not_fit_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_a_lora_acts_beside_8_bit_layers(compiled: bool) -> None:
+def test_a_lora_acts_beside_8_bit_layers(compiled: bool, tmp_path: Path) -> None:
     """It is found by its layer's name, changes the output about as it does the plain model's, and comes off again."""
     import torch
 
     folder = tiny_folder("wan2.1-t2v")
-    file = tiny_models.lora_file(folder, folder / "lora.safetensors", strength=0.2)
+    file = tiny_models.lora_file(folder, tmp_path / "lora.safetensors", strength=0.2)
     outputs = []
     for profile in ("plain", "fast"):
         pipe = pipeline(transformer())

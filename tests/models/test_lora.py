@@ -14,6 +14,7 @@ from tiny_engines import same, tiny_engine, tiny_folder
 from models.diffusion import Weights
 from models.interface import ClipRequest, EngineError, Lora
 from models.lora import LAYOUTS
+from models.weights_lock import file_sha256
 
 
 def changed(model: Any) -> int:
@@ -24,6 +25,16 @@ def changed(model: Any) -> int:
 @pytest.fixture(scope="module")
 def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_models.lora_file(tiny_folder("wan2.1-i2v"), tmp_path_factory.mktemp("lora") / "mist.safetensors")
+
+
+def test_a_lora_that_is_not_the_planned_one_is_refused(lora: Path, window: ClipRequest) -> None:
+    """The digest that the plan rests on is held against the file that is read; the error names both."""
+    engine = tiny_engine("wan2.1-i2v")
+    planned = Lora(lora, 1.0, None, (file_sha256(lora),))
+    assert len(list(engine.generate(replace(window, loras=(planned,)), []))) == 9
+    other = Lora(lora, 0.5, None, ("0" * 64,))
+    with pytest.raises(EngineError, match=f"was {'0' * 64} when the shot was planned"):
+        list(tiny_engine("wan2.1-i2v").generate(replace(window, loras=(other,)), []))
 
 
 def test_swapping_between_windows_without_reloading(lora: Path, window: ClipRequest) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -124,9 +126,10 @@ def hooked_by_lora(model: Any) -> Any:
     from diffusers import WanPipeline
 
     folder = tiny_folder("wan2.1-t2v")
-    file = tiny_models.lora_file(folder, folder / "lora.safetensors", strength=0.2)
     pipe = SimpleNamespace(transformer=model, lora_state_dict=WanPipeline.lora_state_dict)
-    LoraSwitch(pipe, lambda _: None).apply([(file, 1.0)])  # type: ignore[list-item]
+    with tempfile.TemporaryDirectory() as own:
+        file = tiny_models.lora_file(folder, Path(own) / "lora.safetensors", strength=0.2)
+        LoraSwitch(pipe, lambda _: None).apply([(file, 1.0)])  # type: ignore[list-item]
     return model
 
 

@@ -157,6 +157,19 @@ def test_learned_positions_mean_one_size(window: ClipRequest) -> None:
         tiny_engine("cogvideox-i2v").generate(replace(window, width=96, height=64), [])
 
 
+def test_what_the_image_encoder_sees_reaches_the_picture(window: ClipRequest) -> None:
+    """Other weights for the keys of the still give other frames: its stream of the cross-attention is not empty."""
+    import torch
+
+    engine = tiny_engine("wan2.1-i2v")
+    before = list(engine.generate(window, []))
+    with torch.no_grad():
+        for name, weight in engine._pipe.transformer.named_parameters():
+            if "add_k_proj.weight" in name:
+                weight.mul_(-3.0)
+    assert not same(before, list(engine.generate(window, [])))
+
+
 def test_running_out_of_memory_is_told_apart(window: ClipRequest) -> None:
     """The caller can take the next rung: the error has a class of its own."""
     import torch

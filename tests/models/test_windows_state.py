@@ -116,6 +116,24 @@ def test_a_torn_or_foreign_checkpoint_counts_as_none(window: ClipRequest, tmp_pa
         assert same(again, whole)
 
 
+@pytest.mark.expects_log
+def test_a_window_that_cannot_be_saved_is_made_all_the_same(
+    window: ClipRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk costs the checkpoint, not the window; asked to stop, the engine does not claim that it was saved."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("models.denoise.save_state", full)
+    request = replace(window, state=tmp_path)
+    assert len(list(tiny_engine("wan2.1-i2v").generate(request, []))) == 9
+    stop = Event()
+    stop.set()
+    with pytest.raises(WindowStopped):
+        list(tiny_engine("wan2.1-i2v").generate(request, [], Watch(stop)))
+
+
 def test_checkpoints_are_made_by_the_clock(
     window: ClipRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,18 +116,18 @@ def test_the_next_window_starts_where_the_last_one_ended(bench: Bench, monkeypat
     bench.make()
     assert bench.make("again.mkv")["tried"] == []
     shape = Shape(64, 32, 9)
-    assert worked(bench.weights, "cpu", "tiny", shape) == "tiled"
+    assert worked(bench.weights, "cpu", "tiny exact", shape) == "tiled"
     engines.resident.cache_clear()
     notes = bench.make("later.mkv")
     assert (notes["rung"], notes["tried"]) == ("tiled", [])
-    assert worked(bench.weights, "cpu", "tiny", Shape(64, 64, 9)) == ""
+    assert worked(bench.weights, "cpu", "tiny exact", Shape(64, 64, 9)) == ""
 
 
 @pytest.mark.expects_log
 def test_a_window_that_nothing_holds_fails_with_every_way_tried(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of the ladder the shot fails; the error names the memory and the ways."""
     out_of_memory(monkeypatch, unless="nothing")
-    with pytest.raises(StepError, match=r"20 GiB.*ways tried: resident, .*tiled"):
+    with pytest.raises(StepError, match=r"20 GiB.*ways tried: resident \(exact\), .*tiled"):
         bench.make()
 
 
@@ -147,6 +147,52 @@ def test_a_bad_picture_is_made_once_more(bench: Bench, monkeypatch: pytest.Monke
     assert made == ["exact", "plain"]
     assert notes["profile"] == "plain"
     assert "constant" in notes["tried"][0]["reason"]
+    after = bench.make("next.mkv")  # a window without fault is made as asked again
+    assert (after["profile"], after["tried"]) == ("exact", [])
+
+
+@pytest.mark.expects_log
+def test_a_kernel_that_fails_is_done_without(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the compiler raises in the middle of a window is answered like a bad picture: once more, plainly."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    from models.conditions import Wan
+
+    advance = Wan.advance
+
+    def broken(self: Any, *given: Any) -> Any:
+        if engines.resident().now()["profile"] == "exact":
+            raise TorchDynamoException("the backend gave up")
+        return advance(self, *given)
+
+    monkeypatch.setattr(Wan, "advance", broken)
+    notes = bench.make()
+    assert notes["profile"] == "plain"
+    assert "the backend gave up" in notes["tried"][0]["reason"]
+
+
+@pytest.mark.expects_log
+def test_falls_count_in_a_row(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window that was made sets the count back: memory that runs out later in the night has all its rungs again."""
+    monkeypatch.setattr("models.ladder.MOST_RUNGS", 1)
+    out_of_memory(monkeypatch, unless="text-dropped")
+    assert bench.make()["rung"] == "text-dropped"
+    monkeypatch.undo()
+    monkeypatch.setattr("models.ladder.MOST_RUNGS", 1)
+    out_of_memory(monkeypatch, unless="tiled")
+    assert bench.make("later.mkv")["rung"] == "tiled"
+
+
+def test_weights_that_change_after_the_plan_are_refused(bench: Bench) -> None:
+    """Never other pixels under the plan's key: a card changed in between, or another scheduler, fails the window."""
+    bench.make()
+    scheduler = bench.weights / "tiny" / "scheduler" / "scheduler_config.json"
+    text = scheduler.read_text()
+    scheduler.write_text(text.replace('"solver_order": 2', '"solver_order": 1'))
+    assert scheduler.read_text() != text
+    engines.resident.cache_clear()
+    with pytest.raises(StepError, match="changed after the shot was planned"):
+        bench.make("other.mkv")
 
 
 @pytest.mark.expects_log
