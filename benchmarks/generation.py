@@ -11,8 +11,8 @@ ending in `-whole` run that schedule. `vae` and `parts` (attention kernels, matr
 Random weights: seconds, memory and the plan of our step cache, MagCache, TaylorSeer and FasterCache are those of the
 real model. What First-Block and SeaCache skip depends on pixels, and no cache's PSNR here tells its quality on footage.
 
-On a GPU that is lent for ten minutes at a time, two calls measure what matters (`--only` the rest; what was measured
-elsewhere is brought in with `--merge FILE`):
+Where GPU time comes in tens of minutes, two calls measure what matters (`--only` the rest; what was measured on another
+machine is brought in with `--merge FILE`):
 
     python benchmarks/generation.py --model 14b --size 720p --budget 540
     cd benchmarks; for m in 14b:380 1.3b:170; do python generation.py --model ${m%:*} --size 480p --budget ${m#*:}; done
