@@ -89,7 +89,7 @@ def denoised(
             except OSError as error:  # a window is not lost because it could not be saved
                 LOG.warning("a window was not saved after step %d: %s", at + 1, error.strerror or error)
         if stopping:
-            where = f"saved after step {at_disk}" if folder is not None else "not saved: no folder was given for it"
+            where = f"saved after step {at_disk}" if at_disk else "not saved"
             raise WindowStopped(f"stopped on request after step {at + 1} of {count}, {where}; render again to go on")
     return latents
 

@@ -116,6 +116,7 @@ class Resident:
         self.close()
         rung = self._safer(asked, before.rung) if precise else next_rung(before.rung)
         if rung is None:
+            self._way = None  # the next shot begins anew, with all its rungs
             return None
         self._next = Way(rung, PLAIN if precise else before.profile, fell=before.fell or not precise)
         return self._next

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from tiny_engines import same, tiny_engine, tiny_folder
 
 from models.interface import ClipRequest, Frame, Watch, WindowStopped
+from models.kernels import Tuned
+from models.step_cache import computed_steps
 
 STEPS = 4
 
@@ -46,6 +49,32 @@ def test_a_window_stopped_at_any_step_goes_on_to_the_same_frames(
         resumed, steps = watched(tiny_engine(name), request, state)
         assert same(resumed, whole)
         assert steps == list(range(step, STEPS + 1))
+
+
+def test_a_window_with_a_step_cache_goes_on_where_a_step_is_computed(window: ClipRequest, tmp_path: Path) -> None:
+    """Stopped after any step, it goes on at the last one before a computed step, to the frames of an unstopped one.
+
+    The frames are not those of a window without a cache: steps really are skipped.
+    """
+    count = 6
+    request = replace(window, steps=count)
+    cached = partial(
+        tiny_engine,
+        "wan2.1-i2v",
+        changes={"mag_ratios": (1.0,) * count},
+        tune=lambda _: Tuned(attention="native", compiled=False, fp8_layers=0, step_cache=True),
+    )
+    whole = list(cached().generate(request, []))
+    assert not same(whole, list(tiny_engine("wan2.1-i2v").generate(request, [])))
+    computed = computed_steps((1.0,) * count, count)
+    for step in range(1, count):
+        stop, state = Event(), tmp_path / str(step)
+        tell = lambda done, _, at=step, stop=stop: stop.set() if done == at else None  # noqa: E731
+        with pytest.raises(WindowStopped, match=f"after step {step} of {count}"):
+            list(cached().generate(replace(request, state=state), [], Watch(stop, tell)))
+        resumed, steps = watched(cached(), request, state)
+        assert same(resumed, whole)
+        assert steps[0] == max([at for at in range(1, step + 1) if computed[at]], default=0)
 
 
 def test_two_experts_and_stops_in_a_row(window: ClipRequest, tmp_path: Path) -> None:
@@ -129,9 +158,9 @@ def test_a_window_that_cannot_be_saved_is_made_all_the_same(
     request = replace(window, state=tmp_path)
     assert len(list(tiny_engine("wan2.1-i2v").generate(request, []))) == 9
     stop = Event()
-    stop.set()
-    with pytest.raises(WindowStopped):
-        list(tiny_engine("wan2.1-i2v").generate(request, [], Watch(stop)))
+    tell = lambda done, _: stop.set() if done == 1 else None  # noqa: E731
+    with pytest.raises(WindowStopped, match="after step 1 of 2, not saved;"):
+        list(tiny_engine("wan2.1-i2v").generate(request, [], Watch(stop, tell)))
 
 
 def test_checkpoints_are_made_by_the_clock(
