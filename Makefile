@@ -1,4 +1,5 @@
 # make demo   render the example list on this machine: no root, no torch, no GPU
+# make up     the whole house: Prefect, its UI, workers, the nightly schedule (Ctrl-C stops it)
 # make test   install everything that the tests need and run them
 # make lint   style, types, layers and locks
 PYTHON ?= python3.11
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --quiet
 
-.PHONY: demo test lint clean
+.PHONY: demo up test lint clean
 
 # one environment, installed twice at most: the core for the demo, the rest for the tests
 $(VENV)/core.done: requirements/core.lock pyproject.toml
@@ -22,6 +23,9 @@ $(VENV)/all.done: requirements/all.lock $(VENV)/core.done
 
 demo: $(VENV)/core.done
 	@BIN=$(BIN) sh examples/demo.sh
+
+up: $(VENV)/core.done
+	@$(BIN)/dailies up
 
 test: $(VENV)/all.done
 	$(BIN)/python -m pytest

@@ -24,10 +24,10 @@ INSIDE = ("generate_window", "join_clips", "retime_clip", "encode_master", "insp
 
 
 def _submit() -> int:
-    from desk import intake
+    from flows import lists
     from flows.settings import Settings
 
-    outcome = intake.submit(ROOT / "examples/shotlist.csv", Settings.read())
+    outcome = lists.submit(ROOT / "examples/shotlist.csv", Settings.read())
     assert outcome.result is not None, outcome.errors
     return len(outcome.result.accepted)
 

@@ -3,7 +3,10 @@
     CatalogueError                     anything that the catalogue refuses; catch this one
     ├── UnknownShotError               no shot has that name
     ├── AmbiguousShotError             several shows have a shot of that code
-    ├── CatalogueUnavailableError      wrong url, unwritable home, broken or newer database
+    ├── ShotTakenError                 the batch that runs is at that shot
+    ├── FencedError                    the shot was given to another attempt, or this one was ended
+    ├── BatchRunningError              one batch at a time
+    ├── CatalogueUnavailableError      wrong url, unwritable home, broken or newer database, lost connection
     └── ShotListError                  a submission with errors; holds every Problem at once
 
 Knows: the sentences. Does not know: SQL, files. Memory: O(problems).
@@ -39,8 +42,44 @@ class AmbiguousShotError(CatalogueError):
         self.matches = tuple(matches)
 
 
+class ShotTakenError(CatalogueError):
+    """The batch that runs has an open attempt at the shot, so nobody else may begin one."""
+
+    def __init__(self, shot: str, batch: str) -> None:
+        super().__init__(
+            f"{shot} is being rendered by the batch {batch}; wait for it, cancel the shot, or stop the batch "
+            "(`dailies night --stop`)"
+        )
+        self.shot = shot
+        self.batch = batch
+
+
+class FencedError(CatalogueError):
+    """The shot was given to another attempt, or this one was ended: nothing more of it is kept."""
+
+    def __init__(self, shot: str, fence: int, *, newest: int, ended: str = "") -> None:
+        found = f"it was {ended}" if ended else f"the newest is {newest}"
+        super().__init__(f"attempt {fence} at {shot} may not go on, {found}; leave the shot to whoever has it now")
+        self.shot = shot
+        self.fence = fence
+        self.newest = newest
+
+
+class BatchRunningError(CatalogueError):
+    """A batch is open already, and there is one at a time."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the batch {name} is not over; wait for its end, or stop it (`dailies night --stop`)")
+        self.name = name
+
+
 class CatalogueUnavailableError(CatalogueError):
-    """The database cannot be used: wrong url, unwritable home, broken file, newer schema."""
+    """The database cannot be used: wrong url, unwritable home, broken file, newer schema, lost connection."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+        """Whether the same call may work later: the database is away, locked or out of disk, not wrong."""
 
 
 class ShotListError(CatalogueError):

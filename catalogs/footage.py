@@ -135,3 +135,5 @@ class Take:
     findings: tuple[Finding, ...] = ()
     seconds: tuple[tuple[str, float], ...] = ()
     """Wall seconds per step, in order."""
+    fence: int = 0
+    """Number of the attempt that may write it; 0 in one that was only looked up."""

@@ -1,6 +1,6 @@
 """Finding rows by the names that people type, inside a session of the caller's.
 
-Knows: names, versions, and how a take settles its shot. Does not know: transactions, values.
+Knows: names, versions, batches, and how a take settles its shot. Does not know: transactions, values.
 Memory: names of all shots while a misspelt one is looked up, otherwise one row.
 """
 
@@ -16,7 +16,10 @@ from catalogs.errors import AmbiguousShotError, CatalogueError, UnknownShotError
 from catalogs.footage import Status, Take
 from catalogs.rows import fold
 from catalogs.shot import slate
-from catalogs.tables import ShotRow, TakeRow
+from catalogs.tables import BatchRow, RunRow, ShotRow, TakeRow
+
+RENDERABLE = (Status.READY, Status.RETAKE, Status.RENDERING, Status.FAILED)
+"""What a batch takes up. `rendering` is one that was interrupted: a running one is the caller's to know."""
 
 UNFINISHED = (Status.RENDERING.value, Status.FAILED.value)
 """A take in one of these may be continued or settled; in any other it is history."""
@@ -55,6 +58,23 @@ def newest_take_row(session: Session, shot: ShotRow) -> TakeRow | None:
     """The take of a shot with the highest version."""
     query = select(TakeRow).where(TakeRow.shot_id == shot.id).order_by(TakeRow.version.desc()).limit(1)
     return session.scalars(query).first()
+
+
+def batch_row(session: Session, name: str, *, lock: bool = False) -> BatchRow:
+    """The batch of that name; on request its status is held until the session ends. Raises CatalogueError."""
+    query = select(BatchRow).where(BatchRow.name == name)
+    row = session.scalars(query.with_for_update(read=True) if lock else query).first()
+    if row is None:
+        last = session.scalars(select(BatchRow.name).order_by(BatchRow.id.desc()).limit(5)).all()
+        known = f"the last ones are {', '.join(last)}" if last else "there was none yet; `dailies night` runs one"
+        raise CatalogueError(f"there is no batch {name!r}; {known}")
+    return row
+
+
+def run_row(session: Session, flow_run: str, *, lock: bool = False) -> RunRow | None:
+    """The run of a flow run, if it ever arrived; locked for writing on request."""
+    query = select(RunRow).where(RunRow.flow_run == flow_run)
+    return session.scalars(query.with_for_update() if lock else query).first()
 
 
 def take_row(session: Session, take: Take) -> TakeRow:

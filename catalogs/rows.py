@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
+from catalogs.night import Attempt, AttemptStatus, Batch, BatchStatus, Run, Stage, Timing
 from catalogs.shot import Delivery, LoraUse, Plate, Shot
-from catalogs.tables import ClipRow, DeliverableRow, FindingRow, ShotRow, TakeRow
+from catalogs.tables import (
+    AttemptRow,
+    BatchRow,
+    ClipRow,
+    DeliverableRow,
+    FindingRow,
+    RunRow,
+    ShotRow,
+    TakeRow,
+    TimingRow,
+)
 from catalogs.timebase import rate_text
 
 PLAIN = (
@@ -97,8 +109,8 @@ def differences(one: Shot, other: Shot) -> list[str]:
     return [name for name in names if getattr(one, name) != getattr(other, name)]
 
 
-def take_value(row: TakeRow) -> Take:
-    """The take in a row, with its deliverables and findings."""
+def take_value(row: TakeRow, *, fence: int = 0) -> Take:
+    """The take in a row, with its deliverables and findings, in the hands of the attempt `fence`."""
     return Take(
         show=row.shot.show,
         sequence=row.sequence,
@@ -111,6 +123,7 @@ def take_value(row: TakeRow) -> Take:
         deliverables=tuple(deliverable_value(part) for part in row.deliverables),
         findings=tuple(finding_value(part) for part in row.findings),
         seconds=tuple((str(step), float(spent)) for step, spent in row.seconds),
+        fence=fence,
     )
 
 
@@ -173,3 +186,85 @@ def finding_value(row: FindingRow) -> Finding:
         severity=Severity(row.severity),
         limit=row.allowed,
     )
+
+
+def batch_value(row: BatchRow) -> Batch:
+    """The batch in a row."""
+    return Batch(
+        name=row.name,
+        status=BatchStatus(row.status),
+        started=row.started_at,
+        until=row.until,
+        ended=row.ended_at,
+        wishes=row.wishes,
+        plan=row.plan,
+        report=row.report,
+        flow_run=row.flow_run,
+        resumed=row.resumed,
+    )
+
+
+def run_value(row: RunRow, *, batch: str) -> Run:
+    """The run in a row, of the batch of that name."""
+    return Run(
+        flow_run=row.flow_run,
+        batch=batch,
+        stage=Stage(row.stage),
+        name=row.name,
+        worker=row.worker,
+        device=row.device,
+        beats=row.beats,
+        beat_at=row.beat_at,
+        said=row.said,
+        started=row.started_at,
+        ended=row.ended_at,
+    )
+
+
+def attempt_value(row: AttemptRow, *, shot: str, batch: str | None) -> Attempt:
+    """The attempt in a row, at the shot `SHOW/CODE`, in the batch of that name or in none."""
+    return Attempt(
+        shot=shot,
+        fence=row.fence,
+        batch=batch or "",
+        reel=row.reel,
+        stage=Stage(row.stage),
+        status=AttemptStatus(row.status),
+        model=row.model,
+        expected=row.expected,
+        flow_run=row.flow_run,
+        granted=row.granted_at,
+        not_before=row.not_before,
+        started=row.started_at,
+        generated=row.generated_at,
+        ended=row.ended_at,
+        error=row.error,
+        transient=row.transient,
+        evidence=row.evidence,
+    )
+
+
+_TIMING = (
+    "kind",
+    "model",
+    "profile",
+    "width",
+    "height",
+    "frames",
+    "steps",
+    "device",
+    "seconds",
+    "key",
+    "shot",
+    "batch",
+)
+
+
+def timing_columns(timing: Timing, *, at: datetime) -> dict[str, Any]:
+    """The columns of a timing; `at` where it does not say when."""
+    return {name: getattr(timing, name) for name in _TIMING} | {"recorded_at": timing.at or at}
+
+
+def timing_value(row: TimingRow) -> Timing:
+    """The timing in a row."""
+    return Timing(**{name: getattr(row, name) for name in _TIMING}, at=row.recorded_at)

@@ -1,8 +1,8 @@
 """The catalogue: which shots were asked for, where they stand, and which takes were made of them.
 
 Knows: queries and short writes, in values of shot.py and footage.py. Does not know: who calls it,
-Prefect, files beyond the paths that it keeps. No transaction outlives a method, so a render of hours
-holds nothing open. Safe to use from several threads and several processes. Memory: O(shots listed).
+Prefect, files beyond the paths that it keeps. No transaction outlives a method (or a `with publishing`), so a render
+of hours holds nothing open. Safe to use from several threads and several processes. Memory: O(shots listed).
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Engine, and_, func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
-from catalogs.database import WRITES, connect, spoken
-from catalogs.errors import CatalogueUnavailableError
+from catalogs.database import connect
 from catalogs.footage import Clip, Deliverable, Finding, Status, Take
-from catalogs.queries import UNFINISHED, newest_take_row, settle, shot_row, take_row
+from catalogs.night import AttemptStatus
+from catalogs.nights import Nights
+from catalogs.queries import RENDERABLE, UNFINISHED, newest_take_row, settle, shot_row, take_row
+from catalogs.rights import attempt_row, close, held, take_by_hand
 from catalogs.rows import clip_row, deliverable_row, finding_row, fold, shot_value, take_value
+from catalogs.sessions import Sessions
 from catalogs.shot import Shot
 from catalogs.submission import Mode, SubmissionResult, take_in
 from catalogs.tables import ShotRow, TakeRow
-
-RENDERABLE = (Status.READY, Status.RETAKE, Status.RENDERING, Status.FAILED)
-"""What a batch takes up. `rendering` is one that was interrupted: a running one is the caller's to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,9 @@ class Catalogue:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._writer = engine.execution_options(**{WRITES: True})
+        self._sessions = Sessions(engine)
+        self.nights = Nights(self._sessions)
+        """Batches, runs, attempts and timings."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,17 +77,7 @@ class Catalogue:
 
     def close(self) -> None:
         """Closes every connection."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with spoken(self._engine), Session(self._engine) as session:
-            yield session
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with spoken(self._engine), Session(self._writer) as session, session.begin():
-            yield session
+        self._sessions.close()
 
     # -- shots ---------------------------------------------------------------------------------------
 
@@ -109,23 +99,22 @@ class Catalogue:
         leaves its status. The catalogue's spelling of show and code stays. Raises ShotListError with
         every refusal at once.
         """
-        for attempt in range(3):
-            try:
-                with self._reading() if dry_run else self._writing() as session:
-                    return take_in(
-                        session,
-                        shots,
-                        source=source,
-                        submitted_by=submitted_by,
-                        mode=mode,
-                        lines=lines or {},
-                        write=not dry_run,
-                    )
-            except CatalogueUnavailableError as error:
-                # Two first submissions of one shot at a time: the second sees the first one's row next time.
-                if not isinstance(error.__cause__, IntegrityError) or attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+
+        def work(session: Session) -> SubmissionResult:
+            return take_in(
+                session,
+                shots,
+                source=source,
+                submitted_by=submitted_by,
+                mode=mode,
+                lines=lines or {},
+                write=not dry_run,
+            )
+
+        if not dry_run:
+            return self._sessions.write(work)
+        with self._sessions.reading() as session:
+            return work(session)
 
     def shots(self, *, show: str | None = None, status: Status | None = None) -> list[ShotRecord]:
         """Shots by priority, due date (none last), show, sequence and code; `show` in any case."""
@@ -145,14 +134,14 @@ class Catalogue:
 
         Raises UnknownShotError with similar names, AmbiguousShotError with the candidates.
         """
-        with self._reading() as session:
+        with self._sessions.reading() as session:
             row = shot_row(session, name)
             return _record(row, newest_take_row(session, row))
 
     def counts(self) -> dict[Status, int]:
         """How many shots stand where; every status is a key."""
         query = select(ShotRow.status, func.count()).group_by(ShotRow.status)
-        with self._reading() as session:
+        with self._sessions.reading() as session:
             found = {str(status): count for status, count in session.execute(query)}
         return {status: found.get(status.value, 0) for status in Status}
 
@@ -161,31 +150,51 @@ class Catalogue:
 
         A shot in review or approved stays so: what was delivered is not undone by a later complaint.
         """
-        with self._writing() as session:
+
+        def work(session: Session) -> None:
             row = shot_row(session, name, lock=True)
             if row.status in {status.value for status in RENDERABLE}:
                 row.status, row.error, row.updated_at = Status.FAILED.value, error, datetime.now(UTC)
+
+        self._sessions.write(work)
 
     def settle_shot(self, take: Take) -> None:
         """A take turned out to be what the shot asks for, and finished: the shot stands where the take does.
 
         Raises CatalogueError if the catalogue has no such take.
         """
-        with self._writing() as session:
+
+        def work(session: Session) -> None:
             row = take_row(session, take)
             row.shot.status, row.shot.error, row.shot.updated_at = row.status, "", datetime.now(UTC)
 
+        self._sessions.write(work)
+
     # -- takes ---------------------------------------------------------------------------------------
 
-    def begin_take(self, name: str, *, key: str, plan: Callable[[int], Mapping[str, Any]], at_least: int = 1) -> Take:
+    def begin_take(
+        self,
+        name: str,
+        *,
+        key: str,
+        plan: Callable[[int], Mapping[str, Any]],
+        at_least: int = 1,
+        fence: int | None = None,
+    ) -> Take:
         """The take to work on: the newest if it is unfinished and has this key, else a new version.
 
         A new version is one above the newest and not below `at_least` (what stands on disk may be ahead
         of the catalogue). `plan` is asked for the plan of that version. Shot and take are then rendering,
-        their errors cleared.
+        their errors cleared. `fence` is the attempt that renders; without one (by hand) a new attempt
+        is granted, which ends an earlier one by hand. The take's own `fence` names it to every later call.
+
+        Raises FencedError if the attempt is not the shot's open one, and ShotTakenError if, by hand, the
+        shot has an open attempt in the batch that runs.
         """
-        with self._writing() as session:
+
+        def work(session: Session) -> Take:
             shot = shot_row(session, name, lock=True)
+            right = take_by_hand(session, shot) if fence is None else held(session, shot, fence)
             newest = newest_take_row(session, shot)
             if newest is not None and newest.status in UNFINISHED and newest.key == key:
                 take = newest
@@ -208,7 +217,9 @@ class Catalogue:
             take.status, take.error = Status.RENDERING.value, ""
             shot.status, shot.error, shot.updated_at = Status.RENDERING.value, "", datetime.now(UTC)
             session.flush()
-            return take_value(take)
+            return take_value(take, fence=right.fence)
+
+        return self._sessions.write(work)
 
     def newest_take(self, name: str) -> Take | None:
         """The take with the highest version; None before the first. Raises like find."""
@@ -216,7 +227,7 @@ class Catalogue:
 
     def takes(self, name: str) -> list[Take]:
         """Every take of a shot, oldest first. Raises like find."""
-        with self._reading() as session:
+        with self._sessions.reading() as session:
             query = select(TakeRow).where(TakeRow.shot == shot_row(session, name)).order_by(TakeRow.version)
             return [take_value(take) for take in session.scalars(query)]
 
@@ -230,14 +241,19 @@ class Catalogue:
         findings: Sequence[Finding],
         seconds: Mapping[str, float],
     ) -> None:
-        """The take is published: it and its shot go to review. Doing it again changes nothing.
+        """The take is published: it and its shot go to review, its attempt is done. Again: no change.
 
         `clips` are (step, clip). The shot's status stays if the shot changed meanwhile or has a newer take.
-        Raises CatalogueError if the catalogue has no such take.
+        Raises FencedError if the take's attempt is not the shot's open one, and CatalogueError if the catalogue has
+        no such take; nothing is then kept.
         """
-        with self._writing() as session:
+
+        def work(session: Session) -> None:
             row = take_row(session, take)
-            unfinished = row.status in UNFINISHED
+            past = attempt_row(session, row.shot, take.fence)
+            if past is not None and past.status == AttemptStatus.DONE.value and row.status not in UNFINISHED:
+                return
+            right = held(session, row.shot, take.fence)
             row.manifest, row.seconds = str(manifest), _pairs(seconds)
             # Old parts go first: their kinds and positions would meet the new ones otherwise.
             row.clips, row.deliverables, row.findings = [], [], []
@@ -245,19 +261,57 @@ class Catalogue:
             row.clips = [clip_row(clip, step=step, position=at) for at, (step, clip) in enumerate(clips)]
             row.deliverables = [deliverable_row(part, position=at) for at, part in enumerate(deliverables)]
             row.findings = [finding_row(part, position=at) for at, part in enumerate(findings)]
-            if unfinished:
-                settle(session, row, status=Status.REVIEW, error="")
+            settle(session, row, status=Status.REVIEW, error="")
+            close(row.shot, right, AttemptStatus.DONE)
 
-    def fail_take(self, take: Take, *, error: str, seconds: Mapping[str, float]) -> None:
-        """The take failed, and its shot with it; a take that was finished meanwhile stays finished.
+        self._sessions.write(work)
 
-        Raises CatalogueError if the catalogue has no such take.
+    def fail_take(self, take: Take, *, error: str, seconds: Mapping[str, float], transient: bool = False) -> None:
+        """The take failed, and its shot and attempt with it; a take that was finished meanwhile stays finished.
+
+        `transient` says whether another attempt may do better. Again: no change. Raises FencedError if the take's
+        attempt is not the shot's open one, and CatalogueError if the catalogue has no such take.
         """
-        with self._writing() as session:
+
+        def work(session: Session) -> None:
             row = take_row(session, take)
+            past = attempt_row(session, row.shot, take.fence)
+            if past is not None and past.status in (AttemptStatus.DONE.value, AttemptStatus.FAILED.value):
+                return
+            right = held(session, row.shot, take.fence)
             if row.status in UNFINISHED:
                 row.seconds = _pairs(seconds)
                 settle(session, row, status=Status.FAILED, error=error)
+            close(row.shot, right, AttemptStatus.FAILED, error=error, transient=transient)
+
+        self._sessions.write(work)
+
+    def leave_take(self, take: Take, *, evidence: Mapping[str, Any] | None = None) -> None:
+        """The take is left unfinished on request: attempt released, shot ready; the next attempt continues the take.
+
+        `evidence` says why, for whoever decides about the next one. Nothing changes if the attempt has ended or is
+        fenced. Raises CatalogueError if there is no such take.
+        """
+
+        def work(session: Session) -> None:
+            shot = take_row(session, take).shot
+            right = attempt_row(session, shot, take.fence)
+            if right is not None and right.ended_at is None:
+                close(shot, right, AttemptStatus.RELEASED, error="stopped on request", evidence=evidence)
+
+        self._sessions.write(work)
+
+    @contextmanager
+    def publishing(self, take: Take) -> Iterator[None]:
+        """Nobody else is given the shot inside this `with`, which holds its row (on SQLite: the write lock).
+
+        For one rename, milliseconds; no other method of the catalogue may be called in it. Raises FencedError
+        before the block if the take's attempt is not the shot's open one; CatalogueUnavailableError after it if
+        the connection was lost inside: what was renamed then stands, and the caller says so with finish_take.
+        """
+        with self._sessions.writing() as session:
+            held(session, take_row(session, take).shot, take.fence)
+            yield
 
     def _records(self, *wanted: ColumnElement[bool]) -> list[ShotRecord]:
         newest = select(TakeRow.shot_id, func.max(TakeRow.version).label("version")).group_by(TakeRow.shot_id)
@@ -269,7 +323,7 @@ class Catalogue:
             .where(*wanted)
             .options(selectinload(TakeRow.deliverables), selectinload(TakeRow.findings))
         )
-        with self._reading() as session:
+        with self._sessions.reading() as session:
             rows = session.scalars(select(ShotRow).where(*wanted)).all()
             by_shot = {take.shot_id: take for take in session.scalars(takes)}
             records = [_record(row, by_shot.get(row.id)) for row in rows]

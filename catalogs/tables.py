@@ -24,14 +24,17 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 from catalogs.footage import Severity, Status
+from catalogs.night import OPEN, AttemptStatus, BatchStatus, Stage
 
-SCHEMA: Final = "0002"
+SCHEMA: Final = "0003"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
 
 VERSION_TABLE: Final = "dailies_schema"
@@ -67,6 +70,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     allowed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+_OPEN: Final = f"status IN ({', '.join(repr(status.value) for status in OPEN)})"
 
 
 class Base(DeclarativeBase):
@@ -108,6 +114,10 @@ class ShotRow(Base):
     error: Mapped[str] = mapped_column(Text)
     revision: Mapped[int]
     """Counts changes of the request, so that a take of an older request cannot settle a newer one."""
+    fence: Mapped[int] = mapped_column(server_default="0")
+    """Counts attempts and withdrawals of them: only the attempt of this number may write or publish."""
+    deaths: Mapped[int] = mapped_column(server_default="0")
+    """Processes that died at this shot since it was last finished or released from quarantine."""
     plate: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     end_plate: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     prompt: Mapped[str] = mapped_column(Text)
@@ -243,3 +253,105 @@ class FindingRow(Base):
     subject: Mapped[str] = mapped_column(Text)
 
     __table_args__ = (_one_of("severity", Severity),)
+
+
+class BatchRow(Base):
+    """One night."""
+
+    __tablename__ = "batches"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+    slot: Mapped[int | None] = mapped_column(unique=True)
+    """1 until the batch is over, then null: so the database itself has room for one at a time."""
+    flow_run: Mapped[str] = mapped_column(String(64))
+    resumed: Mapped[int]
+    wishes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    plan: Mapped[dict[str, Any]] = mapped_column(JSON)
+    report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        _one_of("status", BatchStatus),
+        CheckConstraint("(status = 'ended') = (slot IS NULL) AND (slot IS NULL OR slot = 1)", name="slot"),
+    )
+
+
+class RunRow(Base):
+    """One process at work for a batch."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    flow_run: Mapped[str] = mapped_column(String(64), unique=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), index=True)
+    stage: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(Text)
+    worker: Mapped[str] = mapped_column(Text)
+    device: Mapped[str] = mapped_column(Text)
+    beats: Mapped[int]
+    beat_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    said: Mapped[str] = mapped_column(Text)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (_one_of("stage", Stage),)
+
+
+class AttemptRow(Base):
+    """One right to work on a shot. Written under a lock on its shot, but for the flow run of a waiting one."""
+
+    __tablename__ = "attempts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shot_id: Mapped[int] = mapped_column(ForeignKey("shots.id"))
+    fence: Mapped[int]
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"))
+    """Null for a render by hand."""
+    reel: Mapped[str] = mapped_column(String(64))
+    stage: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16))
+    model: Mapped[str] = mapped_column(String(256))
+    expected: Mapped[float] = mapped_column(Double)
+    flow_run: Mapped[str] = mapped_column(String(64), index=True)
+    granted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    generated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error: Mapped[str] = mapped_column(Text, server_default="")
+    transient: Mapped[bool] = mapped_column(server_default=false())
+    evidence: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+
+    __table_args__ = (
+        UniqueConstraint("shot_id", "fence"),
+        Index(None, "batch_id", "reel"),
+        # At most one open attempt of a shot: not only our code says so.
+        Index("uq_attempts_open", "shot_id", unique=True, sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
+        _one_of("stage", Stage),
+        _one_of("status", AttemptStatus),
+    )
+
+
+class TimingRow(Base):
+    """How long something took. Names and no keys of other tables: what was measured outlives them."""
+
+    __tablename__ = "timings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    model: Mapped[str] = mapped_column(String(256))
+    profile: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int]
+    height: Mapped[int]
+    frames: Mapped[int]
+    steps: Mapped[int]
+    device: Mapped[str] = mapped_column(Text)
+    seconds: Mapped[float] = mapped_column(Double)
+    key: Mapped[str] = mapped_column(String(128))
+    shot: Mapped[str] = mapped_column(String(129))
+    batch: Mapped[str] = mapped_column(String(32), index=True)
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

@@ -41,6 +41,7 @@ Profile = Annotated[str, typer.Option(help="exact, fast or draft: how fast a mod
 AllowSmaller = Annotated[
     bool, typer.Option("--allow-smaller", help="Where a model does not fit, make fewer pixels and scale them up.")
 ]
+Until = Annotated[str, typer.Option(help="End of the night, HH:MM or an ISO time; default the configured window's.")]
 RequireRife = Annotated[bool, typer.Option("--require-rife", help="Refuse to retime with anything but RIFE.")]
 
 
@@ -65,11 +66,11 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Take a shot list into the catalogue: all of it or none of it."""
-    from desk import intake
     from desk import show as view
+    from flows import lists
 
     settings = _settings()
-    result = intake.submit(
+    result = lists.submit(
         file, settings, mode=mode, dry_run=dry_run, errors=errors, show=show, submitted_by=submitted_by
     )
     view.submission(result, as_json=as_json, dry_run=dry_run)
@@ -97,6 +98,9 @@ def shots(
 @app.command()
 def plan(
     shots: Shots = None,
+    night: Annotated[bool, typer.Option("--night", help="Plan the night: reels, workers, what has no room.")] = False,
+    until: Until = "",
+    workers: Annotated[int, typer.Option(help="With --night: GPU workers; default one for each GPU here.")] = 0,
     profile: Profile = "exact",
     allow_smaller: AllowSmaller = False,
     require_rife: RequireRife = False,
@@ -106,6 +110,11 @@ def plan(
     from desk import plan_view
     from flows import planning
 
+    if night:
+        _plan_night(
+            shots, until=until, workers=workers, as_json=as_json, wishes=_wishes(profile, allow_smaller, require_rife)
+        )
+        return
     document = planning.dry_run(
         _settings(), shots or [], require_rife=require_rife, profile=profile, allow_smaller=allow_smaller
     )
@@ -148,6 +157,72 @@ def render(
 
 
 @app.command()
+def night(
+    until: Annotated[str, typer.Option(help="End the batch at HH:MM or an ISO time; default when all is done.")] = "",
+    stop: Annotated[
+        bool, typer.Option("--stop", help="End the batch that is at work: save windows, release the rest.")
+    ] = False,
+    profile: Profile = "exact",
+    allow_smaller: AllowSmaller = False,
+    require_rife: RequireRife = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tonight's batch now: what the schedule runs. Ctrl-C ends it, and keeps what is finished."""
+    from desk import night_view, show
+    from flows import evening
+
+    settings = _settings()
+    if stop:
+        report = evening.stop_night(settings, said=show.line)
+        if report is None:
+            _stop("no batch is open; `dailies status` says what was last", BAD_INPUT)
+    else:
+        wishes = _wishes(profile, allow_smaller, require_rife)
+        report = evening.run_night(settings, until=until, wishes=wishes, said=show.line)
+    night_view.report(report, as_json=as_json)
+    raise typer.Exit(SOME_FAILED if any(shot["error"] for shot in report["shots"]) else ALL_WELL)
+
+
+@app.command()
+def cancel(
+    shots: Annotated[list[str], typer.Argument(metavar="SHOT...", help="SHOW/CODE, or CODE where unique.")],
+) -> None:
+    """Take shots out of the batch that is at work; each stops within one step and is ready for another night."""
+    from catalogs.store import open_catalogue
+    from desk import show
+
+    with open_catalogue(_settings().database_url) as catalogue:
+        named = [catalogue.find(name).shot.name for name in shots]
+        cancelled = catalogue.nights.cancel(named)
+    for name in named:
+        show.line(f"{name}: {'cancelled' if name in cancelled else 'was not at work'}")
+
+
+@app.command()
+def release(
+    shots: Annotated[list[str], typer.Argument(metavar="SHOT...", help="SHOW/CODE, or CODE where unique.")],
+) -> None:
+    """Let quarantined shots into the next batch again, when what killed their processes has been mended."""
+    from catalogs.store import open_catalogue
+    from desk import show
+
+    with open_catalogue(_settings().database_url) as catalogue:
+        for name in catalogue.nights.release(shots):
+            show.line(f"{name}: ready again")
+
+
+@app.command()
+def up(
+    port: Annotated[int | None, typer.Option(help="Where Prefect's server and its UI answer; default 4200.")] = None,
+) -> None:
+    """Prefect's server and UI, workers for every GPU here, the nightly schedule, the inbox. Ctrl-C stops all of it."""
+    from desk import show
+    from flows.house import run_house
+
+    raise typer.Exit(run_house(_settings(), port=port, said=show.line))
+
+
+@app.command()
 def status(as_json: AsJson = False) -> None:
     """Shots by status, what is running now, the last batch."""
     from desk import show as view
@@ -166,6 +241,24 @@ def doctor(as_json: AsJson = False) -> None:
     checks = planning.checks(_settings())
     view.checks(checks, as_json=as_json)
     raise typer.Exit(ALL_WELL if ready(checks) else NOT_READY)
+
+
+def _plan_night(shots: list[str] | None, *, until: str, workers: int, as_json: bool, wishes: dict[str, object]) -> None:
+    from desk import night_view
+    from flows import tonight
+    from tasks.doctor import gpus
+
+    if shots:
+        _stop("a night is planned with every ready shot; leave out the names, or leave out --night", BAD_INPUT)
+    if workers < 0:
+        _stop(f"--workers is {workers}; it must be 1 or more", BAD_INPUT)
+    count = workers or max(1, len(gpus()))
+    document = tonight.preview(_settings(), workers=count, until=until, wishes=wishes)
+    night_view.night_plan(document, as_json=as_json)
+
+
+def _wishes(profile: str, allow_smaller: bool, require_rife: bool) -> dict[str, object]:
+    return {"profile": profile, "allow_smaller": allow_smaller, "require_rife": require_rife}
 
 
 def _settings() -> Settings:

@@ -25,7 +25,7 @@ from catalogs.timebase import rate_display, rate_text
 if TYPE_CHECKING:
     from catalogs.problems import Problem
     from catalogs.store import ShotRecord
-    from desk.intake import Outcome
+    from flows.lists import Outcome
     from tasks.doctor import Check
     from tasks.progress import Progress
 
@@ -100,6 +100,11 @@ def print_rows(headers: Sequence[str], rows: Sequence[Sequence[str]], *, spare: 
 def say(text: str, style: str = "", *, on: Console = ERR) -> None:
     """A sentence, on stderr unless told otherwise; a pipe has no width to wrap it at."""
     on.print(text, style=style, markup=False, soft_wrap=not on.is_terminal)
+
+
+def line(text: str) -> None:
+    """A line about what is going on, on stderr."""
+    say(text)
 
 
 def _problem_json(problem: Problem) -> dict[str, Any]:

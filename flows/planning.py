@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from catalogs.database import DatabaseFacts
+from catalogs.database import examine as database_facts
 from catalogs.footage import Status
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
 from flows.settings import Settings
@@ -51,8 +53,8 @@ def names_to_render(
     UnknownShotError or AmbiguousShotError for a name, PlanError for a shot that was omitted or a profile that is none,
     MachineNotReadyError if ffmpeg does not run, or RIFE is required and missing.
     """
-    _check_engine(settings)
-    _check_profile(profile)
+    check_engine(settings)
+    check_profile(profile)
     try:
         ffmpeg_version(settings.ffmpeg)
     except FfmpegError as error:
@@ -68,7 +70,14 @@ def names_to_render(
     return [record.shot.name for record in records]
 
 
-def _check_engine(settings: Settings) -> None:
+def check_wishes(settings: Settings, wishes: Mapping[str, Any]) -> None:
+    """Raise PlanError or MachineNotReadyError for wishes of a batch that no shot could be rendered with."""
+    check_engine(settings)
+    check_profile(str(wishes["profile"]))
+    engines.interpolator_spec(settings.weights, require_rife=bool(wishes["require_rife"]))
+
+
+def check_engine(settings: Settings) -> None:
     """Raise PlanError if DAILIES_ENGINE names no engine: said once, not for every shot."""
     if settings.engine and settings.engine not in engines.model_names(settings.weights):
         known = ", ".join(engines.model_names(settings.weights))
@@ -82,7 +91,7 @@ def _running(settings: Settings, record: ShotRecord) -> bool:
     return is_owned(settings.work / record.shot.show / record.shot.code)
 
 
-def _check_profile(profile: str) -> None:
+def check_profile(profile: str) -> None:
     """Raise PlanError for a profile that is none: said once, not for every shot."""
     if profile not in SELECTABLE:
         raise PlanError(f"no profile {profile!r}; use {', '.join(SELECTABLE)}")
@@ -100,8 +109,8 @@ def dry_run(
 
     A model that is not installed, or does not fit this machine, is planned all the same, with the reason in the plan.
     """
-    _check_engine(settings)
-    _check_profile(profile)
+    check_engine(settings)
+    check_profile(profile)
     interpolator = engines.interpolator_spec(settings.weights, require_rife=require_rife)
     plans: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
@@ -217,10 +226,7 @@ def keep_report(folder: Path, document: Mapping[str, Any]) -> None:
 def checks(settings: Settings) -> Sequence[Check]:
     """What `dailies doctor` looks at."""
 
-    def database() -> str:
-        with open_catalogue(settings.database_url) as catalogue:
-            total = sum(catalogue.counts().values())
-        kind = settings.database_url.partition(":")[0].partition("+")[0]
-        return f"{kind}, {total} shots"
+    def database() -> DatabaseFacts:
+        return database_facts(settings.database_url)
 
     return examine(home=settings.home, ffmpeg=settings.ffmpeg, weights=settings.weights, database=database)

@@ -1,21 +1,25 @@
-"""A Prefect server for as long as one run lasts, where nobody has configured another.
+"""A Prefect server for as long as one run lasts, where nobody has configured another and no house is up.
 
-Knows: how to start, find and stop `prefect server start`. Does not know: flows. Does not import Prefect: the
-variables that it sets must stand before anybody does.
+Knows: how to start, find and stop `prefect server start`, where a house says that it is up. Does not know: flows. Does
+not import Prefect: the variables that it sets must stand before anybody does.
 
 Prefect's own temporary server outlives a run that is killed. This one is started so that the kernel ends it with us.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
+
+from filelock import FileLock, Timeout
 
 from flows.settings import Settings, prefect_configured, prefect_environment
 from tasks.doctor import answers
@@ -27,10 +31,46 @@ LOG: Final = logging.getLogger("dailies")
 PATIENCE: Final = 120.0
 """Seconds for a server to answer; a new database on two busy cores has taken 40."""
 
+HOUSE: Final = "house.json"
+"""File in the home's `prefect` folder by which a house that is up says where: `url`, `ui`, `pid`, `started`."""
+
+LOCK: Final = "house.lock"
+"""Held as long as a house is up: the file above means something only then."""
+
+
+def house_url(settings: Settings) -> str | None:
+    """URL of the API of the house that is up in this home; None if none is, or it is still starting."""
+    folder = settings.home / "prefect"
+    if not (folder / LOCK).exists():
+        return None
+    try:
+        with FileLock(folder / LOCK).acquire(timeout=0):
+            return None  # left by a house that was killed
+    except Timeout:
+        pass  # held: it is up
+    except OSError:  # somebody else's home, which we may only read
+        return None
+    try:
+        url = json.loads((folder / HOUSE).read_text(encoding="utf-8"))["url"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return str(url) if answers(url) else None
+
+
+def configured_url() -> str | None:
+    """URL of the Prefect API that somebody has configured, by a variable or in a profile; None if nobody has."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    if not prefect_configured(os.environ):
+        return None
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url
+
 
 @contextmanager
 def prefect_server(settings: Settings) -> Iterator[None]:
-    """Prefect ready to be imported: the configured one as it is, else a server of this run's own.
+    """Prefect ready to be imported: the configured one as it is, else the house's, else a server of this run's own.
 
     Sets environment variables of this process. The own server keeps its database and its log in the home. Raises
     MachineNotReadyError if the configured server does not answer, or the own one does not start.
@@ -44,10 +84,19 @@ def prefect_server(settings: Settings) -> Iterator[None]:
             )
         yield
         return
-    LOG.info("starting a Prefect server for this run")
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
     before = dict(os.environ)
+    if url := house_url(settings):
+        LOG.info("this run is seen at %s", url.removesuffix("/api"))
+        os.environ.update({**prefect_environment(settings), "PREFECT_API_URL": url})
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        return
+    LOG.info("starting a Prefect server for this run")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
     os.environ.update({**prefect_environment(settings), "PREFECT_API_URL": url})
     folder = settings.home / "prefect"
     try:
@@ -76,8 +125,48 @@ def _await(server: Program, url: str, *, log: str) -> None:
         time.sleep(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def refuse_taken(port: int) -> None:
+    """Raises MachineNotReadyError if somebody listens on a port of this machine's loopback, and says who."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a server that is gone left is no obstacle
+        try:
+            probe.bind(("127.0.0.1", port))
+            return
+        except PermissionError:
+            raise MachineNotReadyError(f"port {port} is not for everybody; name one above 1023 with --port") from None
+        except OverflowError:
+            raise MachineNotReadyError(f"port {port} does not exist; name one from 1024 to 65535 with --port") from None
+        except OSError:
+            pass
+    url = f"http://127.0.0.1:{port}/api"
+    if answers(url):
+        raise MachineNotReadyError(
+            f"port {port} is taken by {_listener(port)}, a server that answers as Prefect does; set "
+            f"PREFECT_API_URL={url} to use it, or name another port with --port"
+        )
+    raise MachineNotReadyError(f"port {port} is taken by {_listener(port)}; stop it, or name another port with --port")
+
+
+def _listener(port: int) -> str:
+    """Who listens on a port: process id and command line where the system tells us."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{fields[9]}]")
+    for link in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
+        with suppress(OSError):
+            if os.readlink(link) in sockets:
+                command = (link.parents[1] / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                return f"process {link.parts[2]} ({command.strip()[:100]})"
+    return "another program"

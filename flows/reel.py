@@ -1,43 +1,280 @@
-"""What the shots of one batch share: every prompt of a model is encoded at once, before the model is loaded.
+"""A reel: one process, one loaded model, one shot after the other; finished windows go to whoever finishes the shot.
 
-Knows: which shots, which of them ask for the same model. Does not know: how prompts are encoded. Memory: the prompts.
+Knows: which shot is next, when there is no time for it, and how the next one is made ready while one is rendered.
+Does not know: how windows are made, who made the reels.
+
+Three threads: the main one hears signals and waits; one renders; one makes the next shot ready and calls for the
+finishing of the last, so that the engine never waits for a disk or a server.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from catalogs.shot import Shot
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+
+from catalogs.errors import CatalogueError, FencedError
+from catalogs.night import Attempt, AttemptStatus, Batch, Stage
+from catalogs.shot import Shot, slate
+from catalogs.store import Catalogue, ShotRecord, open_catalogue
+from flows.begin import Ready, Wishes, found_finished, lay_out, make_ready, swept, take_up, work_of
+from flows.dispatch import FINISH_SHOT, DispatchError, dispatching
+from flows.duty import on_duty
+from flows.patience import patient, patiently
+from flows.prompts import expect_prompts
 from flows.settings import Settings
-from models.interface import EngineError, GeneratorSpec
-from tasks import engines
-from tasks.errors import StepError
-from tasks.plan import told_prompt
-from tasks.prepare import prepare
+from flows.settle import Recorder, failed
+from flows.take import generate_take
+from flows.watching import progress_artifact
+from models.interface import WindowStopped
+from tasks.handover import Handover, write_handover
+from tasks.progress import SHARES
+from tasks.pulse import Pulse
+from tasks.recovery import RunState
+from tasks.stopping import STOPPING
 
 LOG: Final = logging.getLogger("dailies")
 
+NO_TIME: Final = "carried over: it would not have been finished before the window's end"
+ASKED: Final = "its process was asked to leave; finished windows and the checkpoint are kept"
 
-def expect_prompts(shots: Iterable[Shot], settings: Settings, *, profile: str) -> int:
-    """Tell each model's engine what it will be asked. Returns how many texts that are.
 
-    A shot that cannot be prepared is left out: it will say why when its turn comes.
+@flow(name="render-reel", flow_run_name="{batch} {reel}", validate_parameters=False)
+def render_reel(batch: str, reel: str) -> Any:
+    """Render the shots of a reel; when it has none left, shots of the same model from the longest other reel.
+
+    The state's message counts them. On SIGTERM the window at work saves its checkpoint, and every shot that is not
+    finished is given back.
     """
-    texts: dict[str, list[str]] = {}
-    specs: dict[str, GeneratorSpec] = {}
-    for shot in shots:
+    settings = Settings.read()
+    with open_catalogue(settings.database_url) as catalogue:
+        night = patiently(lambda: catalogue.nights.batch(batch))
+        work = _Reel(catalogue, settings, night, reel)
+        with on_duty(
+            catalogue, settings, batch, Stage.GENERATE, name=reel, on_stop=work.stop, on_lost=work.drop
+        ) as pulse:
+            return work.render(pulse)
+
+
+class _Reel:
+    """A reel at work."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings, night: Batch, reel: str) -> None:
+        self._catalogue, self._nights, self._settings = catalogue, catalogue.nights, settings
+        self._batch, self._name, self._me = night, reel, str(flow_run.id)
+        self._wishes = Wishes(**night.wishes)
+        self._model = ""
+        self._cancelled = False
+        self._made: list[str] = []
+        self._failed: list[str] = []
+        self._seen: set[tuple[str, int]] = set()
+        self._side = ThreadPoolExecutor(1, thread_name_prefix="side")
+        self._post = ThreadPoolExecutor(1, thread_name_prefix="post")
+
+    # -- orders, from the pulse's thread ---------------------------------------------------------------
+
+    def stop(self) -> None:
+        """The batch is to end: the window at work saves what it has, or is finished if that is sooner."""
+        LOG.info("%s: asked to end", self._name)
+        STOPPING.ask()
+
+    def drop(self, shot: str) -> None:
+        """The shot is no longer ours: its window stops, the reel goes on."""
+        STOPPING.drop(f"{shot} was cancelled, or given to another run")
+
+    # -- the threads -----------------------------------------------------------------------------------
+
+    def render(self, pulse: Pulse) -> Any:
+        """All shots. Runs in the main thread, which waits and hears signals."""
+        engine = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        # a context of its own for the thread: Prefect keeps the parent flow there
+        work = engine.submit(copy_context().run, self._all, pulse)
         try:
-            ready = prepare(shot, engine=settings.engine, weights=settings.weights, profile=profile)
-        except (EngineError, StepError) as error:
-            LOG.debug("%s will fail: %s", shot.name, error)
-            continue
-        spec = specs.setdefault(ready.spec.name, ready.spec)
-        if spec.engine == engines.ANIMATIC:
-            continue
-        said = texts.setdefault(spec.name, [])
-        said += [told_prompt(shot, spec, ready.loras), shot.negative_prompt or spec.negative_prompt]
-    for name, said in texts.items():
-        engines.expect(specs[name], list(dict.fromkeys(said)), weights=settings.weights)
-    return sum(len(set(said)) for said in texts.values())
+            while not work.done():
+                wait([work], timeout=1.0)  # in slices, so that a signal is heard everywhere
+            work.result()
+        except KeyboardInterrupt:
+            LOG.warning("%s: asked to leave; the window at work saves its checkpoint", self._name)
+            self._cancelled = cancelled(self._me)
+            STOPPING.leave()
+            wait([work], timeout=60)
+            return Cancelled(message=f"asked to leave: {self._counts()}")
+        finally:
+            for pool in (self._side, self._post, engine):
+                pool.shutdown(wait=not STOPPING.leaving)
+        if self._failed:
+            return Failed(message=f"{self._counts()}; first {self._failed[0]}")
+        return Completed(message=self._counts())
+
+    def _counts(self) -> str:
+        return f"{len(self._made)} shots rendered, {len(self._failed)} failed"
+
+    def _all(self, pulse: Pulse) -> None:
+        """One shot after the other. Runs in the engine's thread."""
+        mine = patiently(lambda: self._nights.attempts(self._batch.name, reel=self._name, open_only=True))
+        deaths = patiently(lambda: self._nights.deaths(self._batch.name))
+        # a shot that a process died at has its process for itself: nothing else is taken over
+        suspect = any(deaths.get(attempt.shot) for attempt in mine)
+        self._model = "" if suspect else next((attempt.model for attempt in mine), "")
+        records = [self._record(attempt) for attempt in mine]
+        expect_prompts([record.shot for record in records], self._settings, profile=self._wishes.profile)
+        upcoming = self._side.submit(self._next)
+        # nothing found beside the last shot may mean that the one to be taken over was not begun yet: look once more
+        while (found := upcoming.result() or self._next()) is not None:
+            upcoming = self._side.submit(self._next)
+            attempt, record, ready = found
+            with pulse.holding(attempt.shot):
+                self._one(attempt, record, ready)
+            STOPPING.go_on()
+        if self._leaving():
+            self._release_rest()
+
+    # -- one shot --------------------------------------------------------------------------------------
+
+    def _next(self) -> tuple[Attempt, ShotRecord, Ready | Exception] | None:
+        """The next shot and all that can be found out about it beforehand. Runs beside the engine."""
+        while not self._leaving():
+            attempt = self._next_attempt()
+            if attempt is None:
+                return None
+            self._seen.add((attempt.shot, attempt.fence))
+            record = self._record(attempt)
+            try:
+                return attempt, record, make_ready(record, self._settings, self._wishes)
+            except Exception as error:  # said when its turn comes
+                return attempt, record, error
+        return None
+
+    def _next_attempt(self) -> Attempt | None:
+        """Our own next one, else one of another reel of the same model."""
+        mine = patiently(lambda: self._nights.attempts(self._batch.name, reel=self._name, open_only=True))
+        for attempt in mine:
+            waiting = attempt.status is AttemptStatus.WAITING and attempt.stage is Stage.GENERATE
+            if waiting and (attempt.shot, attempt.fence) not in self._seen:
+                return attempt
+        if not self._model:
+            return None
+        taken = patiently(
+            lambda: self._nights.take_over(self._batch.name, reel=self._name, model=self._model, flow_run=self._me)
+        )
+        return None if taken is None or (taken.shot, taken.fence) in self._seen else taken
+
+    def _record(self, attempt: Attempt) -> ShotRecord:
+        return patiently(lambda: self._catalogue.find(attempt.shot))
+
+    def _one(self, attempt: Attempt, record: ShotRecord, ready: Ready | Exception) -> None:
+        """One shot's windows, under the attempt's fence."""
+        if self._leaving():
+            self._give_back(attempt, ASKED, gone=True)
+            return
+        if self._too_late(attempt):
+            self._give_back(attempt, NO_TIME, gone=False)
+            return
+        shot = record.shot
+        seconds: dict[str, float] = {}
+        plan = None
+        try:
+            patiently(lambda: self._nights.begin(shot.name, attempt.fence, flow_run=self._me))
+            if isinstance(ready, Exception):
+                raise ready
+            plan = ready.plan(ready.version)
+            with swept(work_of(shot, self._settings), what=shot.name):
+                self._generate(attempt, record, ready, seconds)
+            self._made.append(shot.name)
+        except FencedError as error:
+            LOG.warning("%s", error)
+        except WindowStopped:
+            self._give_back(attempt, ASKED, gone=True)
+        except Exception as error:
+            try:
+                report = failed(record, attempt, self._catalogue, error, plan=plan, seconds=seconds)
+            except FencedError as fenced:
+                LOG.warning("%s", fenced)
+                return
+            self._failed.append(report["error"])
+
+    def _generate(self, attempt: Attempt, record: ShotRecord, ready: Ready, seconds: dict[str, float]) -> None:
+        if finished := found_finished(record, ready, self._catalogue, self._settings):
+            LOG.info("%s: nothing to do", finished["slate"])
+            self._nights.end_attempt(record.shot.name, attempt.fence, status=AttemptStatus.DONE)
+            return
+        begun = patiently(lambda: take_up(record, ready, self._catalogue, self._settings, fence=attempt.fence))
+        lay_out(begun, self._settings)
+        recorder = Recorder(self._catalogue, begun.plan, batch=self._batch.name)
+        with progress_artifact(begun.plan.slate, last=SHARES["generate"][1]):
+            generated = generate_take(begun.plan, begun.place, seconds=seconds, on_window=recorder.window)
+        write_handover(
+            work_of(record.shot, self._settings),
+            Handover(attempt.fence, begun.plan, generated),
+            guard=lambda: patient(lambda: self._catalogue.publishing(begun.take)),
+        )
+        patiently(lambda: self._nights.hand_over(record.shot.name, attempt.fence))
+        self._post.submit(call_for_finish, self._catalogue, attempt, self._catalogue.find(record.shot.name))
+
+    # -- giving back -----------------------------------------------------------------------------------
+
+    def _leaving(self) -> bool:
+        return STOPPING.leaving
+
+    def _too_late(self, attempt: Attempt) -> bool:
+        until = self._batch.until
+        return until is not None and datetime.now(UTC) + timedelta(seconds=attempt.expected) > until
+
+    def _give_back(self, attempt: Attempt, why: str, *, gone: bool) -> None:
+        """`gone`: because of this process, not of the shot; another one is to take it up."""
+        status, evidence = AttemptStatus.RELEASED, {"gone" if gone else "carried": why}
+        if gone and self._cancelled:
+            status, evidence, why = AttemptStatus.CANCELLED, {}, "its reel was cancelled in Prefect"
+        patiently(
+            lambda: self._nights.end_attempt(attempt.shot, attempt.fence, status=status, error=why, evidence=evidence)
+        )
+
+    def _release_rest(self) -> None:
+        for attempt in self._nights.attempts(self._batch.name, reel=self._name, open_only=True):
+            if attempt.stage is Stage.GENERATE:
+                self._give_back(attempt, ASKED, gone=True)
+
+
+def cancelled(flow_run_id: str) -> bool:
+    """Whether somebody cancelled the flow run, rather than its worker being asked to leave."""
+    try:
+        with dispatching() as dispatch:
+            found = dispatch.look([flow_run_id]).get(flow_run_id)
+    except DispatchError:
+        return False
+    return found is not None and found.state in (RunState.CANCELLING, RunState.CANCELLED)
+
+
+def labels(shot: Shot, batch: str) -> list[str]:
+    """Tags of a shot's flow run: show, sequence and batch.
+
+    Its task runs have none: Prefect asks its server for a slot for every tag of a task run, and a server that is away
+    would cost a shot.
+    """
+    return [label for label in (shot.show, shot.sequence, batch) if label]
+
+
+def call_for_finish(catalogue: Catalogue, attempt: Attempt, record: ShotRecord) -> str:
+    """Make the flow run that finishes a handed-over shot. If it cannot be made now, whoever follows the night will."""
+    shot = record.shot
+    name = slate(shot.show, shot.sequence, shot.code, record.version)
+    try:
+        with dispatching() as dispatch:
+            made = dispatch.run(
+                FINISH_SHOT,
+                key=f"finish {attempt.shot} {attempt.fence}",
+                name=name,
+                parameters={"shot": attempt.shot, "fence": attempt.fence, "slate": name},
+                tags=labels(shot, attempt.batch),
+            )
+        catalogue.nights.assign_finish(attempt.shot, attempt.fence, flow_run=made)
+    except (DispatchError, CatalogueError) as error:
+        LOG.warning("%s: not called for finishing yet: %s", name, error)
+        return ""
+    return made

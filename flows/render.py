@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from contextvars import ContextVar, copy_context
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, Final, cast
 
 from prefect import flow
@@ -23,25 +22,24 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from catalogs.errors import FencedError, ShotTakenError
 from catalogs.footage import Status
-from catalogs.shot import Shot
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
-from flows.planning import BATCHES, FINISHED, keep_report
-from flows.reel import expect_prompts
+from flows.begin import Wishes, found_finished, lay_out, make_ready, take_up, work_of
+from flows.planning import BATCHES, keep_report
+from flows.prompts import expect_prompts
 from flows.reports import bare_report, report
 from flows.settings import Settings
-from flows.take import make_take
+from flows.settle import Recorder, named, settle
+from flows.take import finish_take, generate_take
 from flows.turns import Turns, lines
-from flows.watching import result_artifact
+from flows.watching import progress_artifact
 from models.interface import EngineError, WindowStopped
-from tasks import engines, steps
-from tasks.dryrun import estimate, plan_json
-from tasks.errors import BusyError, MediaError, StepError
-from tasks.keep import bytes_below, check_disk, sha256_of, sole_owner, sweep_superseded, write_json
-from tasks.plan import TakePlan
-from tasks.prepare import prepare
-from tasks.publish import MANIFEST, deliverable_json, first_free_version, read_published
+from tasks import engines
+from tasks.errors import BusyError, StepError
+from tasks.keep import sole_owner
 from tasks.stopping import STOPPING
+from tasks.transient import is_transient
 
 LOG: Final = logging.getLogger("dailies")
 
@@ -55,18 +53,6 @@ def _batch_name() -> str:
     """`6 shots`, or `every waiting shot`: what the Prefect UI lists the batch as."""
     named = len(flow_run.parameters.get("shots") or ())
     return f"{named} shots" if named else "every waiting shot"
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What holds for every shot of a batch."""
-
-    require_rife: bool = False
-    """Refuse to retime with anything else."""
-    profile: str = engines.EXACT
-    """`exact`, `fast` or `draft`."""
-    allow_smaller: bool = False
-    """Make a smaller window where the shot's own does not fit the device."""
 
 
 @flow(name="render-batch", flow_run_name=_batch_name, validate_parameters=False)
@@ -164,10 +150,10 @@ def render_shot(
         record = catalogue.find(shot)
         name = record.shot.name
         try:
-            with sole_owner(settings.work / record.shot.show / record.shot.code, what=name):
+            with sole_owner(work_of(record.shot, settings), what=name):
                 # read again: another run may have finished it while this one waited
                 outcome = _render(catalogue.find(name), catalogue, settings, wishes)
-        except BusyError as error:  # the shot is another run's: it is not ours to mark
+        except (BusyError, ShotTakenError) as error:  # the shot is another run's: it is not ours to mark
             outcome = bare_report(name, error=str(error), status=Status.RENDERING)
         except (StepError, EngineError) as error:  # before there was a take
             catalogue.fail_shot(name, str(error))
@@ -183,88 +169,32 @@ def render_shot(
 
 def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, wishes: Wishes) -> dict[str, Any]:
     """Plan, take up or begin the take, make it, and write down how it ended."""
-    shot = record.shot
-    interpolator = engines.interpolator(settings.weights, require_rife=wishes.require_rife)
-    ready = prepare(
-        shot,
-        engine=settings.engine,
-        weights=settings.weights,
-        profile=wishes.profile,
-        allow_smaller=wishes.allow_smaller,
-    )
-
-    def planned(version: int) -> TakePlan:
-        return ready.plan(interpolator.spec, version=version)
-
-    key = planned(1).key
-    versions = settings.deliveries / shot.show / (shot.sequence or "_") / shot.code
-    if record.take and record.take.key == key and record.take.status in FINISHED:
-        plan = planned(record.take.version)
-        folder = versions / f"v{plan.version:03d}"
-        if document := read_published(plan, folder):
-            LOG.info("%s is finished already", plan.slate)
-            catalogue.settle_shot(record.take)
-            files = [
-                {name: value for name, value in entry.items() if name != "argv"} | {"path": str(folder / entry["path"])}
-                for entry in document["deliverables"]
-            ]
-            return report(plan, status=record.take.status, deliverables=files, manifest=folder / MANIFEST)
-    _check_plates(shot)
-    card = engines.card_of(ready.spec, settings.weights)
-    take = catalogue.begin_take(
-        shot.name,
-        key=key,
-        plan=lambda version: plan_json(planned(version), card=card),
-        at_least=first_free_version(versions),
-    )
-    plan = planned(take.version)
-    if plan.notice:
-        LOG.warning("%s: %s", plan.slate, plan.notice)
-    work = settings.work / shot.show / shot.code / plan.join_key[:16]
-    place = steps.Place(settings.ffmpeg, work, versions / f"v{take.version:03d}", settings.weights)
+    ready = make_ready(record, settings, wishes)
+    if finished := found_finished(record, ready, catalogue, settings):
+        return finished
+    begun = take_up(record, ready, catalogue, settings)
+    plan, place = begun.plan, begun.place
+    turn = _turns.get() or (lambda stage: nullcontext())
     seconds: dict[str, float] = {}
+    recorder = Recorder(catalogue, plan)
     try:
-        check_disk(estimate(plan).bytes - bytes_below(work), settings.home, what=plan.slate)
-        write_json(work / "plan.json", plan_json(plan, card=card))
-        turn = _turns.get() or (lambda stage: nullcontext())
-        made = make_take(plan, place, interpolator=interpolator, turn=turn, seconds=seconds)
+        lay_out(begun, settings)
+        with progress_artifact(plan.slate):
+            with turn("generate"):
+                generated = generate_take(plan, place, seconds=seconds, on_window=recorder.window)
+            with turn("finish"):
+                made = finish_take(plan, generated, place, interpolator=begun.interpolator, seconds=seconds)
     except WindowStopped as error:  # not a failure: the take goes on where it was left
+        catalogue.leave_take(begun.take)
         return report(plan, status=Status.RENDERING, error=str(error), seconds=seconds)
     except (StepError, EngineError) as error:
-        message = str(error) if shot.code in str(error) else f"{plan.slate}: {error}"
-        catalogue.fail_take(take, error=message, seconds=seconds)
+        message = named(str(error), plan)
+        catalogue.fail_take(begun.take, error=message, seconds=seconds, transient=is_transient(error))
         return report(plan, status=Status.FAILED, error=message, seconds=seconds)
+    except FencedError as error:  # somebody else has the shot now: it is not ours to mark
+        return report(plan, status=Status.RENDERING, error=str(error), seconds=seconds)
     except Exception as error:  # a defect of ours: the shot is not left as if it were running
-        catalogue.fail_take(take, error=f"{plan.slate}: unexpected {error!r}; report it", seconds=seconds)
+        catalogue.fail_take(begun.take, error=f"{plan.slate}: unexpected {error!r}; report it", seconds=seconds)
         raise
-    catalogue.finish_take(
-        take,
-        manifest=made.manifest,
-        clips=made.clips,
-        deliverables=made.deliverables,
-        findings=made.findings,
-        seconds=seconds,
-    )
-    sweep_superseded(work.parent, work)
-    files = [deliverable_json(made_one, str(place.version / made_one.path.name)) for made_one in made.deliverables]
-    done = report(plan, status=Status.REVIEW, deliverables=files, manifest=made.manifest, seconds=seconds)
-    result_artifact(done)
-    return done
-
-
-def _check_plates(shot: Shot) -> None:
-    """A plate that is gone or was painted over since it was submitted is refused: the list no longer means it."""
-    for plate in (shot.plate, shot.end_plate):
-        if plate is None:
-            continue
-        try:
-            digest = sha256_of(Path(plate.path))
-        except OSError as error:
-            reason = error.strerror or error
-            raise MediaError(
-                f"{shot.name}: the plate {plate.path} cannot be read ({reason}); put it back or submit the list again"
-            ) from None
-        if digest != plate.sha256:
-            raise MediaError(
-                f"{shot.name}: the plate {plate.path} has changed since it was submitted; submit the list again"
-            )
+    recorder.finished(seconds)
+    return settle(begun, made, catalogue, seconds)

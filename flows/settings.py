@@ -1,6 +1,7 @@
 """Settings: the only reader of the environment. Frozen, and passed down as an argument.
 
-Knows: the DAILIES_* variables and their defaults. Does not know: what they are used for.
+Knows: the DAILIES_* variables and their defaults. Does not know: what they are used for. Imports nothing heavy: every
+run of a worker reads it before anything else.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from flows.window import Window, machine_timezone
 from tasks.errors import MachineNotReadyError
 
 VARIABLES: Mapping[str, str] = {
@@ -19,8 +22,28 @@ VARIABLES: Mapping[str, str] = {
     "DAILIES_WEIGHTS": "folder of model weights; default weights/ in the home",
     "DAILIES_PLATES": "root of all plates; default the shot list's folder",
     "DAILIES_ENGINE": "engine for every shot, such as animatic to preview a list; default the shot's own model",
+    "DAILIES_NIGHT": "when the nightly batch begins and must have ended; default 19:00-07:00",
+    "DAILIES_TIMEZONE": "IANA name of the time zone of DAILIES_NIGHT; default the machine's, else UTC",
+    "DAILIES_NOTIFY": "Prefect notification blocks to tell, such as slack-webhook/night-desk; default none",
+    "DAILIES_PATIENCE": "seconds without progress after which a run counts as hung; default 1800",
+    "DAILIES_WORKERS_CPU": "how many shots are finished at once on this machine; default one for every four cores",
 }
 """Every variable that Dailies reads, with a sentence on it."""
+
+WORKER: Final = "DAILIES_WORKER"
+WORKER_PID: Final = "DAILIES_WORKER_PID"
+# these two are no settings: a worker sets them for the runs that it starts
+
+
+def worker_variables(name: str) -> dict[str, str]:
+    """Variables by which the runs of this process, a worker called `name`, know whose they are."""
+    return {WORKER: name, WORKER_PID: str(os.getpid())}
+
+
+def worker_pid() -> int | None:
+    """Process id of the worker that started this process; None if none of ours did."""
+    given = os.environ.get(WORKER_PID, "")
+    return int(given) if given.isdigit() else None
 
 
 def prefect_configured(environment: Mapping[str, str]) -> bool:
@@ -31,6 +54,13 @@ def prefect_configured(environment: Mapping[str, str]) -> bool:
         return "PREFECT_API_URL" in (Path.home() / ".prefect" / "profiles.toml").read_text(encoding="utf-8")
     except (OSError, RuntimeError):
         return False
+
+
+MOST_PATIENCE: Final = 86_400
+"""Longest time that a run may be silent, seconds."""
+
+MOST_WORKERS: Final = 64
+"""Most shots that one machine finishes at once: each holds decoded frames and three encoders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +79,23 @@ class Settings:
     """Absolute path that all plates must lie in; None means the shot list's folder."""
     engine: str
     """Engine that overrides every shot's model; empty for none."""
+    night: Window = field(default_factory=Window)
+    """When the nightly batch may work."""
+    notify: tuple[str, ...] = ()
+    """Prefect notification blocks that hear of every batch, as `type/name`."""
+    workers_cpu: int = 1
+    """Shots that are finished at once on this machine."""
+    patience: float = 1800.0
+    """Seconds without progress after which a run counts as hung, until it has measured its own steps."""
+    worker: str = ""
+    """Name of the worker that started this process, such as `gpu-0`; empty if none did."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Settings from the environment (default: the process's). An empty variable counts as unset.
 
-        Raises MachineNotReadyError for a home whose path cannot stand in a database URL.
+        Raises MachineNotReadyError for a value that cannot be used, such as a home whose path cannot stand in a
+        database URL.
         """
         given = {name: value for name, value in (environment or os.environ).items() if value}
         home = Path(given.get("DAILIES_HOME", "dailies-home")).expanduser().absolute()
@@ -63,12 +104,33 @@ class Settings:
         plates = given.get("DAILIES_PLATES")
         return cls(
             home=home,
-            database_url=given.get("DAILIES_DATABASE_URL") or f"sqlite:///{home / 'catalogue.sqlite'}",
-            ffmpeg=given.get("DAILIES_FFMPEG") or bundled_ffmpeg(),
+            database_url=_anchored(given.get("DAILIES_DATABASE_URL") or f"sqlite:///{home / 'catalogue.sqlite'}"),
+            ffmpeg=_found(given.get("DAILIES_FFMPEG") or bundled_ffmpeg()),
             weights=Path(given.get("DAILIES_WEIGHTS", str(home / "weights"))).expanduser().absolute(),
             plates=Path(plates).expanduser().absolute() if plates else None,
             engine=given.get("DAILIES_ENGINE", ""),
+            night=Window.parse(given.get("DAILIES_NIGHT", ""), zone=given.get("DAILIES_TIMEZONE", machine_timezone())),
+            notify=_blocks(given.get("DAILIES_NOTIFY", "")),
+            workers_cpu=_count(given.get("DAILIES_WORKERS_CPU", "")),
+            patience=_seconds(given.get("DAILIES_PATIENCE", "")),
+            worker=given.get(WORKER, ""),
         )
+
+    def variables(self) -> dict[str, str]:
+        """Variables from which a process in any folder reads these settings: all paths are absolute."""
+        return {
+            "DAILIES_HOME": str(self.home),
+            "DAILIES_DATABASE_URL": self.database_url,
+            "DAILIES_FFMPEG": self.ffmpeg,
+            "DAILIES_WEIGHTS": str(self.weights),
+            "DAILIES_PLATES": str(self.plates or ""),
+            "DAILIES_ENGINE": self.engine,
+            "DAILIES_NIGHT": str(self.night),
+            "DAILIES_TIMEZONE": self.night.zone,
+            "DAILIES_NOTIFY": " ".join(self.notify),
+            "DAILIES_WORKERS_CPU": str(self.workers_cpu),
+            "DAILIES_PATIENCE": f"{self.patience:g}",
+        }
 
     @property
     def work(self) -> Path:
@@ -79,6 +141,50 @@ class Settings:
     def deliveries(self) -> Path:
         """Folder of everything published."""
         return self.home / "deliveries"
+
+
+def _anchored(url: str) -> str:
+    """A SQLite URL with an absolute path: runs of a worker work in a folder of their own."""
+    scheme, slashes, path = url.partition(":///")
+    if not scheme.startswith("sqlite") or not slashes or not path or path.startswith((":memory:", "file:")):
+        return url
+    return f"{scheme}:///{Path(path).absolute()}"
+
+
+def _found(program: str) -> str:
+    """A program's path made absolute; a bare name is looked up by whoever runs it."""
+    return str(Path(program).expanduser().absolute()) if os.sep in program else program
+
+
+def _blocks(given: str) -> tuple[str, ...]:
+    blocks = tuple(dict.fromkeys(given.replace(",", " ").split()))
+    for block in blocks:
+        kind, slash, name = block.partition("/")
+        if not (kind and slash and name) or "/" in name:
+            raise MachineNotReadyError(
+                f"DAILIES_NOTIFY names {block!r}; a Prefect block is named type/name, such as slack-webhook/night-desk"
+            )
+    return blocks
+
+
+def _count(given: str) -> int:
+    cores = os.cpu_count() or 1
+    if not given:
+        # an encode keeps about four cores busy, whatever their number
+        return max(1, cores // 4)
+    if not given.isdigit() or not 1 <= int(given) <= MOST_WORKERS:
+        raise MachineNotReadyError(f"DAILIES_WORKERS_CPU is {given!r}; it must be a number from 1 to {MOST_WORKERS}")
+    return int(given)
+
+
+def _seconds(given: str) -> float:
+    try:
+        seconds = float(given or 1800)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= MOST_PATIENCE:
+        raise MachineNotReadyError(f"DAILIES_PATIENCE is {given!r}; it must be from 1 to {MOST_PATIENCE} seconds")
+    return seconds
 
 
 def bundled_ffmpeg() -> str:
@@ -110,3 +216,28 @@ def prefect_environment(settings: Settings, environment: Mapping[str, str] | Non
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
     }
     return {name: value for name, value in {**quiet, **private}.items() if name not in given}
+
+
+def house_environment(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables for what `dailies up` starts: server, workers and their runs.
+
+    Unlike a render's own server this one is watched and outlives many runs: logs go to it, and clients wait for it
+    while it is started again. Whatever somebody has set himself is left alone.
+    """
+    given = os.environ if environment is None else environment
+    house = {
+        # seconds between two looks for work; the 10 of the default would be idle time before every reel
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        # the shortest that Prefect allows; the automation for lost runs waits for two of them
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        # six tries with doubled waits ride out two minutes without a server
+        "PREFECT_CLIENT_MAX_RETRIES": "6",
+        # a run renews its hold on a limit every few minutes and is ended if it cannot: holds survive a new server
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # lines about shots stand beside the run in the UI
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "dailies",
+    }
+    mine = {name: value for name, value in house.items() if name not in given}
+    dropped = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_TO_API_ENABLED", "PREFECT_CLIENT_MAX_RETRIES")
+    quiet = {name: value for name, value in prefect_environment(settings, given).items() if name not in dropped}
+    return {**quiet, **mine, **settings.variables()}

@@ -1,28 +1,30 @@
 """One take, from plan to published version: the steps in their order.
 
-Knows: which step follows which, and which of them wait for the engine. Does not know: the catalogue, how a step is
-done.
+Knows: which step follows which. Does not know: the catalogue, how a step is done, who else is at work.
+
+The first half needs the engine, the second processors and disk; they may run in different processes, on different
+machines. `tasks.handover` carries what the first half leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from catalogs.footage import Clip, Deliverable, Finding, Severity
-from flows.watching import progress_artifact, thumbnail_artifact
+from flows.watching import thumbnail_artifact
 from models.interface import FrameInterpolator
-from tasks import steps
+from tasks import engines, steps
 from tasks.errors import StepError
-from tasks.plan import TakePlan
+from tasks.handover import Generated
+from tasks.plan import TakePlan, Window
 from tasks.publish import MANIFEST, read_published
 
-Turn = Callable[[str], AbstractContextManager[None]]
-"""Given `generate` or `finish`, a context in which this shot has its turn."""
+OnWindow = Callable[[Window, Mapping[str, Any], float], None]
+"""Told of a window that was made now: how, and in how many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,58 +38,60 @@ class Published:
     findings: tuple[Finding, ...]
 
 
-def make_take(
+def generate_take(
+    plan: TakePlan, place: steps.Place, *, seconds: dict[str, float], on_window: OnWindow = lambda *_: None
+) -> Generated:
+    """Every window that is not finished yet, through the engine. `seconds` is filled as windows end."""
+    started = datetime.now(UTC)
+    clips: list[Clip] = []
+    ways: list[Mapping[str, Any]] = []
+    for window in plan.windows:
+        made = steps.generate(plan, window, before=clips[-1] if clips else None, place=place)
+        _add(seconds, "generate", made.seconds)
+        clip, way = made.value
+        if made.made:
+            on_window(window, way, made.seconds)
+        clips.append(clip)
+        ways.append(way)
+    card, facts = engines.card_of(plan.spec, place.weights), engines.facts(plan.spec, weights=place.weights)
+    return Generated(tuple(clips), tuple(ways), card, facts, dict(seconds), started)
+
+
+def finish_take(
     plan: TakePlan,
+    generated: Generated,
     place: steps.Place,
     *,
     interpolator: FrameInterpolator,
-    turn: Turn,
     seconds: dict[str, float],
 ) -> Published:
-    """Run every step that is not finished yet. `seconds` is filled as the steps end, so that a failure keeps it.
+    """Join, retime, encode, inspect, publish: whatever of it is not finished yet.
 
     Raises StepError with the reason; a finding that is a blocker is one.
     """
-    started = datetime.now(UTC)
-    with progress_artifact(plan.slate):
-        clips: list[Clip] = []
-        generated: list[Mapping[str, Any]] = []
-        with turn("generate"):
-            for window in plan.windows:
-                made = steps.generate(plan, window, before=clips[-1] if clips else None, place=place)
-                _add(seconds, "generate", made.seconds)
-                clips.append(made.value[0])
-                generated.append(made.value[1])
-        with turn("finish"):
-            joined = steps.join(plan, clips, place=place)
-            _add(seconds, "join", joined.seconds)
-            retimed = steps.retime(plan, joined.value, interpolator=interpolator, place=place)
-            _add(seconds, "retime", retimed.seconds)
-            master, retiming = retimed.value
-            encoded = steps.encode(plan, master, place=place)
-            _add(seconds, "encode", encoded.seconds)
-            inspected = steps.inspect(plan, encoded.value.files)
-            _add(seconds, "inspect", inspected.seconds)
-            deliverables, findings = inspected.value
-            _stop_at_blockers(plan, findings)
-            manifest = place.version / MANIFEST
-            if read_published(plan, place.version) is None:
-                evidence = steps.Evidence(
-                    tuple(generated),
-                    master,
-                    retiming,
-                    encoded.value,
-                    deliverables,
-                    findings,
-                    dict(seconds),
-                    started,
-                )
-                published = steps.publish_take(plan, evidence, place=place, now=datetime.now(UTC))
-                _add(seconds, "publish", published.seconds)
-                manifest = published.value
-            thumbnail_artifact(plan.slate, encoded.value.stills[len(encoded.value.stills) // 2][1])
-    named = [(f"window {window.index}", clip) for window, clip in zip(plan.windows, clips, strict=True)]
-    if len(clips) > 1:
+    joined = steps.join(plan, generated.clips, place=place)
+    _add(seconds, "join", joined.seconds)
+    retimed = steps.retime(plan, joined.value, interpolator=interpolator, place=place)
+    _add(seconds, "retime", retimed.seconds)
+    master, retiming = retimed.value
+    encoded = steps.encode(plan, master, place=place)
+    _add(seconds, "encode", encoded.seconds)
+    inspected = steps.inspect(plan, encoded.value.files)
+    _add(seconds, "inspect", inspected.seconds)
+    deliverables, findings = inspected.value
+    _stop_at_blockers(plan, findings)
+    manifest = place.version / MANIFEST
+    if read_published(plan, place.version) is None:
+        evidence = steps.Evidence(
+            generated, master, retiming, encoded.value, deliverables, findings, {**generated.seconds, **seconds}
+        )
+        published = steps.publish_take(plan, evidence, place=place, now=datetime.now(UTC))
+        _add(seconds, "publish", published.seconds)
+        manifest = published.value
+    thumbnail_artifact(plan.slate, encoded.value.stills[len(encoded.value.stills) // 2][1])
+    pairs = zip(plan.windows, generated.clips, strict=True)
+    named = [(f"window {window.index}", clip) for window, clip in pairs]
+    if len(generated.clips) > 1:
         named.append(("join", joined.value))
     return Published(manifest, tuple(named), deliverables, findings)
 

@@ -40,10 +40,13 @@ def artifact_key(*parts: str) -> str:
 
 
 @contextmanager
-def progress_artifact(slate: str) -> Iterator[None]:
-    """One progress artifact for a shot, updated at most every two seconds while the block runs."""
+def progress_artifact(slate: str, *, first: float = 0.0, last: float = 100.0) -> Iterator[None]:
+    """One progress artifact for a shot, updated at most every two seconds while the block runs.
+
+    It begins at `first` percent and is left at `last`: the halves of a shot may run in different processes.
+    """
     artifact: UUID | None = _quietly(
-        lambda: create_progress_artifact(progress=0.0, key=artifact_key("progress", slate), description=slate)
+        lambda: create_progress_artifact(progress=first, key=artifact_key("progress", slate), description=slate)
     )
     shown = 0.0
     lock = threading.Lock()
@@ -64,7 +67,33 @@ def progress_artifact(slate: str) -> Iterator[None]:
 
     with listening(listen):
         yield
-    update(100.0)
+    update(last)
+
+
+@contextmanager
+def batch_artifact(batch: str) -> Iterator[Callable[[float], None]]:
+    """One progress artifact for a batch: gives a function that takes percent and writes at most every two seconds."""
+    artifact: UUID | None = _quietly(
+        lambda: create_progress_artifact(progress=0.0, key=artifact_key("progress", batch), description=batch)
+    )
+    told, shown = -1.0, 0.0
+
+    def show(percent: float) -> None:
+        nonlocal told, shown
+        value = round(percent, 1)
+        if artifact is None or value == told or time.monotonic() - shown < EVERY:
+            return
+        told, shown = value, time.monotonic()
+        _quietly(lambda: update_progress_artifact(artifact, progress=value))
+
+    yield show
+    if artifact is not None:
+        _quietly(lambda: update_progress_artifact(artifact, progress=100.0))
+
+
+def report_artifact(batch: str, text: str) -> None:
+    """The morning report."""
+    _quietly(lambda: create_markdown_artifact(markdown=text, key=artifact_key("report", batch), description=batch))
 
 
 def thumbnail_artifact(slate: str, still: Path) -> None:

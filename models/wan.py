@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -111,6 +112,8 @@ class DiffusionEngine:
         self._expected: tuple[str, ...] = ()
         self.tuned: Tuned | None = None
         """What `tune` did to the loaded pipeline; None before that."""
+        self.load_seconds = 0.0
+        """Wall seconds that loading the model took, tuning included; 0 before that."""
 
     @property
     def name(self) -> str:
@@ -130,8 +133,10 @@ class DiffusionEngine:
         Raises EngineUnavailable for what is missing here, EngineError for files that are not this model's.
         """
         if self._pipe is None:
+            started = time.perf_counter()
             pipe = load_pipeline(self._card, self._weights, self._placement, self._check)
             self.tuned = self._tune(pipe)
+            self.load_seconds = time.perf_counter() - started
             how = self._placement
             self._pipe, self._loras = pipe, LoraSwitch(pipe, self._check, device=how.device, dtype=how.precision)
         assert self._loras is not None

@@ -20,6 +20,7 @@ from typing import Final, Literal
 
 from packaging.version import Version
 
+from catalogs.database import DatabaseFacts
 from tasks import engines
 from tasks.errors import MediaError, StepError
 from tasks.frames import output_of
@@ -32,6 +33,9 @@ ENCODERS: Final = ("libx265", "prores_ks", "libvpx-vp9", "libx264", "png", "ffv1
 
 FILTERS: Final = ("zscale", "split", "setparams")
 """What the colour conversion and the shared decode are built from; zscale needs libzimg."""
+
+OLDEST_POSTGRES: Final = Version("14")
+"""Prefect's server asks for it too."""
 
 FREE_BYTES: Final = 10_000_000_000
 """Free disk below which a night is likely to run dry: about ten minutes of 720p work."""
@@ -53,14 +57,14 @@ class Check:
     """Whether the built-in engine cannot render without it."""
 
 
-def examine(*, home: Path, ffmpeg: str, weights: Path, database: Callable[[], str]) -> Sequence[Check]:
-    """All checks in order. `database` opens the catalogue and says what it found, raising if it cannot."""
+def examine(*, home: Path, ffmpeg: str, weights: Path, database: Callable[[], DatabaseFacts]) -> Sequence[Check]:
+    """All checks in order. `database` looks at the catalogue's database, raising if it cannot be used."""
     return [
         _python(),
         _ffmpeg(ffmpeg),
         _home(home),
         _disk(home),
-        _database(database),
+        *_database(database),
         _prefect(),
         _gpu(),
         _torch(),
@@ -116,12 +120,41 @@ def _disk(home: Path) -> Check:
     return Check("disk", "ok", detail)
 
 
-def _database(database: Callable[[], str]) -> Check:
+def _database(database: Callable[[], DatabaseFacts]) -> list[Check]:
     try:
-        return Check("database", "ok", database(), vital=True)
+        found = database()
     except Exception as error:  # whatever a driver raises, the answer is the same
         remedy = "correct DAILIES_DATABASE_URL, or unset it to use SQLite in the home"
-        return Check("database", "missing", str(error), remedy, vital=True)
+        return [Check("database", "missing", str(error), remedy, vital=True)]
+    checks = [_catalogue(found)]
+    if found.kind == "postgresql":
+        checks.append(_trigram(found))
+    return checks
+
+
+def _catalogue(found: DatabaseFacts) -> Check:
+    server = f"{found.kind} {found.server}"
+    if found.schema is None:
+        detail = f"{server}, empty: the first shot list makes the tables (schema {found.wanted})"
+    elif found.schema != found.wanted:
+        detail = f"{server}, schema {found.schema}: the next command brings it to {found.wanted}, {found.shots} shots"
+    else:
+        detail = f"{server}, schema {found.schema}, {found.shots} shots"
+    if found.kind == "postgresql" and Version(found.server) < OLDEST_POSTGRES:
+        remedy = f"upgrade the server to PostgreSQL {OLDEST_POSTGRES} or newer; older ones are not tested"
+        return Check("database", "warning", detail, remedy, vital=True)
+    return Check("database", "ok", detail, vital=True)
+
+
+def _trigram(found: DatabaseFacts) -> Check:
+    """pg_trgm in the catalogue's database. Prefect creates it in its own, if its user may and the server has it."""
+    if found.trigram == "created":
+        return Check("pg_trgm", "ok", "created")
+    if found.trigram == "available":
+        remedy = "if Prefect uses this database too, and its user may not create extensions: CREATE EXTENSION pg_trgm"
+        return Check("pg_trgm", "warning", "on the server, but not created in this database", remedy)
+    remedy = "install it on the server (Debian: apt install postgresql-contrib), then: CREATE EXTENSION pg_trgm"
+    return Check("pg_trgm", "warning", "the server does not have it; Prefect on PostgreSQL needs it", remedy)
 
 
 def _prefect() -> Check:
@@ -132,6 +165,10 @@ def _prefect() -> Check:
     if not Version("0.139") <= Version(fastapi) < Version("0.151"):
         remedy = "install from requirements/core.lock: Prefect's server does not import with this fastapi"
         return Check("prefect", "missing", f"prefect {prefect} with fastapi {fastapi}", remedy, vital=True)
+    if Version(version("sqlalchemy")) >= Version("2.1"):
+        remedy = "install from requirements/core.lock: with this sqlalchemy Prefect's server starts nothing by schedule"
+        detail = f"prefect {prefect} with sqlalchemy {version('sqlalchemy')}"
+        return Check("prefect", "missing", detail, remedy, vital=True)
     server = os.environ.get("PREFECT_API_URL", "")
     if server and not answers(server):
         remedy = "start it, or unset PREFECT_API_URL to have a server for each run"

@@ -39,6 +39,7 @@ PLAINLY: Final[Mapping[str, Any]] = {
     "profile": "",
     "attention": "none",
     "device": "cpu",
+    "load_seconds": 0.0,
 }
 """How the built-in engine runs, everywhere."""
 

@@ -16,6 +16,14 @@ from __future__ import annotations
 class StepError(Exception):
     """A step of one shot failed; the message names the value, the limit and the remedy."""
 
+    transient: bool | None = None
+    """Whether the same may work at another time; None: whatever caused it says (tasks.transient)."""
+
+    def __init__(self, message: str = "", *, transient: bool | None = None) -> None:
+        super().__init__(message)
+        if transient is not None:
+            self.transient = transient
+
 
 class PlanError(StepError):
     """The shot cannot be rendered as asked."""
@@ -28,9 +36,16 @@ class MediaError(StepError):
 class FfmpegError(StepError):
     """ffmpeg ended with an error or was killed; the message holds its last words."""
 
+    def __init__(self, message: str = "", *, code: int | None = None, transient: bool | None = None) -> None:
+        super().__init__(message, transient=transient)
+        self.code = code
+        """How it ended: its exit code, minus the signal's number if it was killed, None if it never ran to an end."""
+
 
 class BusyError(StepError):
     """Another process is rendering this shot."""
+
+    transient = True
 
 
 class MachineNotReadyError(Exception):

@@ -47,13 +47,14 @@ except OSError:
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def _die_with_parent() -> None:
-    """Let the kernel kill ffmpeg when we are killed: a SIGKILL leaves nobody else to do it.
+def follow_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent dies: a SIGKILL leaves nobody else to do it.
 
-    Runs between fork and exec, so it calls one C function that is already loaded and nothing else.
+    For a child it runs between fork and exec, so it calls one C function that is already loaded and nothing else. Does
+    nothing where there is no prctl.
     """
     if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(number))
 
 
 def to_working(frame: Frame) -> NDArray[np.uint16]:
@@ -80,7 +81,7 @@ def start(argv: Sequence[str], *, stdout: int, stderr: int, stdin: int = subproc
             stderr=stderr,
             # Ctrl-C is for us to answer: in a session of its own the program does not get it too
             start_new_session=True,
-            preexec_fn=_die_with_parent if _LIBC is not None else None,
+            preexec_fn=follow_parent if _LIBC is not None else None,
         )
     except OSError as error:
         raise FfmpegError(f"{argv[0]} does not start: {error.strerror or error}") from error
@@ -138,17 +139,20 @@ def run(argv: Sequence[str], *, what: str, on_frame: Callable[[int], None] | Non
             raise
         code = child.wait()
     if code != 0:
-        raise FfmpegError(f"{what}: ffmpeg {_why(code, drain.text())}")
+        raise FfmpegError(f"{what}: ffmpeg {_why(code, drain.text())}", code=code)
 
 
 def output_of(argv: Sequence[str], *, timeout: float = 30.0) -> str:
     """Standard output of a short command. Raises FfmpegError if it cannot be started, fails or takes longer."""
     try:
         done = subprocess.run(list(argv), capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        raise FfmpegError(f"{argv[0]} does not run: {error}", transient=True) from error
+    except OSError as error:
         raise FfmpegError(f"{argv[0]} does not run: {error}") from error
     if done.returncode != 0:
-        raise FfmpegError(f"{argv[0]} {_why(done.returncode, done.stderr.decode(errors='replace')[-_LAST_WORDS:])}")
+        words = done.stderr.decode(errors="replace")[-_LAST_WORDS:]
+        raise FfmpegError(f"{argv[0]} {_why(done.returncode, words)}", code=done.returncode)
     return done.stdout.decode("utf-8", "replace")
 
 
@@ -199,7 +203,9 @@ def read_frames(
             return  # all that was asked for: ffmpeg is stopped below, its exit code says nothing
         code = child.wait()
         if code != 0 or raw:
-            raise FfmpegError(f"reading {path.name}: ffmpeg {_why(code, drain.text())}; render the shot again")
+            raise FfmpegError(
+                f"reading {path.name}: ffmpeg {_why(code, drain.text())}; render the shot again", code=code
+            )
         if count is not None:
             raise MediaError(
                 f"{path.name} ends after {index} frames, {first + count} were expected; render the shot again"
@@ -236,7 +242,7 @@ class FrameWriter:
             self._child.stdin.write(to_working(frame).astype("<u2", copy=False).tobytes())
         except OSError:
             code = self._child.wait()
-            raise FfmpegError(f"{self._what}: ffmpeg {_why(code, self._drain.text())}") from None
+            raise FfmpegError(f"{self._what}: ffmpeg {_why(code, self._drain.text())}", code=code) from None
         self.written += 1
 
     def __enter__(self) -> Self:
@@ -255,7 +261,7 @@ class FrameWriter:
         words = self._drain.text()
         self._child.stderr.close()
         if kind is None and code != 0:
-            raise FfmpegError(f"{self._what}: ffmpeg {_why(code, words)}")
+            raise FfmpegError(f"{self._what}: ffmpeg {_why(code, words)}", code=code)
 
 
 def count_frames(path: Path) -> int:

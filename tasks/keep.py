@@ -15,8 +15,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,9 @@ from tasks.errors import BusyError, StepError
 
 _BLOCK: Final = 1 << 20
 _ATTEMPTS: Final = "attempts"
+
+Guard = Callable[[], AbstractContextManager[None]]
+"""A context under which a rename is allowed: it raises before the block where the right to it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +126,27 @@ def recall(path: Path, *, key: str) -> Kept | None:
         return None
 
 
-def keep(made: Path, path: Path, *, key: str, notes: Mapping[str, Any] | None = None) -> Kept:
+def keep(
+    made: Path, path: Path, *, key: str, notes: Mapping[str, Any] | None = None, guard: Guard = nullcontext
+) -> Kept:
     """Move a finished file or folder from an attempt into place and write its receipt last.
 
-    Raises StepError if the disk refuses.
+    What takes long (flushing, hashing) is done before `guard` is asked. Raises StepError if the disk refuses, and what
+    the guard raises.
     """
     try:
         fsync_tree(made)
         kept = Kept(path, sha256_of(made), bytes_of(made), dict(notes or {}))
         path.parent.mkdir(parents=True, exist_ok=True)
-        _receipt(path).unlink(missing_ok=True)
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(made, path)
-        write_json(
-            _receipt(path),
-            {"key": key, "sha256": kept.sha256, "bytes": kept.bytes, "notes": dict(kept.notes)},
-        )
+        with guard():
+            _receipt(path).unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
+            os.replace(made, path)
+            write_json(
+                _receipt(path),
+                {"key": key, "sha256": kept.sha256, "bytes": kept.bytes, "notes": dict(kept.notes)},
+            )
     except OSError as error:
         raise StepError(
             f"cannot keep {path.name}: {error.strerror or error}; free the disk and render again"
@@ -194,7 +201,8 @@ def check_disk(needed: int, folder: Path, *, what: str) -> None:
     if free < needed:
         raise StepError(
             f"{what} may need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free on the disk of {folder}; "
-            "free some, or move DAILIES_HOME"
+            "free some, or move DAILIES_HOME",
+            transient=True,
         )
 
 

@@ -15,6 +15,7 @@ import platform
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version as installed
@@ -28,7 +29,7 @@ from models.cards import Card
 from tasks.dryrun import plan_json
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
-from tasks.keep import Kept, bytes_of, fsync_folder, fsync_tree, sha256_of, write_json
+from tasks.keep import Guard, Kept, bytes_of, fsync_folder, fsync_tree, sha256_of, write_json
 from tasks.plan import TakePlan
 
 MANIFEST: Final = "manifest.json"
@@ -181,8 +182,10 @@ def publish(
     contact_sheet: Path,
     findings: Sequence[Finding],
     document: Mapping[str, Any],
+    guard: Guard = nullcontext,
 ) -> Path:
-    """Give everything its final name and return the manifest's path. Raises StepError if the disk refuses.
+    """Give everything its final name and return the manifest's path. Raises StepError if the disk refuses, and what
+    `guard` raises: the one rename that publishes stands inside it.
 
     `files` are verified and lie on the same file system where that is possible: they are linked, else copied.
     """
@@ -198,14 +201,16 @@ def publish(
         write_json(aside / FINDINGS, {"findings": [finding_json(finding) for finding in findings]})
         write_json(aside / MANIFEST, document)
         fsync_tree(aside)
-        os.rename(aside, folder)
+        with guard():
+            os.rename(aside, folder)
         fsync_folder(folder.parent)
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise StepError(
             f"{plan.slate}: cannot publish to {folder.parent}: {error.strerror or error}; nothing was published, "
             "mend the folder and render again"
         ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return folder / MANIFEST
 
 

@@ -134,7 +134,10 @@ class Resident:
     def now(self) -> Mapping[str, Any]:
         """The way in force."""
         assert self._way is not None
-        way, tuned = self._way, self._engine.tuned if self._engine is not None else None
+        way, tuned, load_seconds = self._way, None, 0.0
+        if self._engine is not None:
+            tuned, load_seconds = self._engine.tuned, self._engine.load_seconds
+            self._engine.load_seconds = 0.0  # told once, with the window that waited for it
         return {
             "rung": way.rung.name,
             "precision": way.rung.quantised or way.rung.dtype,
@@ -147,6 +150,7 @@ class Resident:
             "fp8_layers": tuned.fp8_layers if tuned else 0,
             "step_cache": tuned.step_cache if tuned else False,
             "device": device_facts().kind,
+            "load_seconds": round(load_seconds, 3),
         }
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Contact sheets: a few frames of a shot on one picture, for people who have a minute. Deterministic.
 
 Knows: small stills and the words to put beside them. Does not know: videos, plans, findings.
-Memory: the sheet, about 6 megabytes.
+Memory: the sheet, about 6 megabytes for a shot and 25 for the largest batch; stills are made small as they are opened.
 
 Text is never full white, so that nobody measures it as picture. The font is the one in Pillow, the same on every
 machine; it holds Latin letters only, and other scripts show as boxes.
@@ -33,6 +33,8 @@ _GAP: Final = 20
 _LABEL: Final = 40  # pixels below a still
 _WIDTHS: Final = (480, 270)  # of a cell, for landscape and for portrait stills
 _COLUMNS: Final = (3, 5)  # at most, likewise
+_BATCH: Final = ((12, 480, 3), (40, 320, 5), (160, 240, 8))
+"""Shots of a batch up to which cells are so wide, and how many of them stand side by side."""
 _QUALITY: Final = 90
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -66,14 +68,20 @@ def batch_sheet(
 ) -> None:
     """Write a JPEG with one still for each shot of a batch.
 
-    `shots` are (label, detail, picture); pictures of different shapes stand whole in cells of the landscape shape.
+    `shots` are (label, detail, picture); pictures of different shapes stand whole in cells of the landscape shape. The
+    more shots, the smaller their cells, the smallest without detail; of more than 160 the first stand there, and the
+    sheet says so.
     Raises MediaError if there are none or one does not open.
     """
-    pictures = [_opened(path) for _, _, path in shots]
-    if not pictures:
+    shown = shots[: _BATCH[-1][0]]
+    if not shown:
         raise MediaError(f"{title}: there are no stills for the sheet; render a shot first")
-    labels = [(label, detail) for label, detail, _ in shots]
-    sheet = _grid(pictures, labels, title=title, aside=f"{len(shots)} shots", caption=caption, badge="")
+    _, cell, most = next(row for row in _BATCH if len(shown) <= row[0])
+    pictures = [_opened(path, most=cell) for _, _, path in shown]
+    roomy = cell > _BATCH[-1][1]
+    labels = [(label, detail if roomy else "") for label, detail, _ in shown]
+    aside = f"{len(shots)} shots" if len(shown) == len(shots) else f"the first {len(shown)} of {len(shots)} shots"
+    sheet = _grid(pictures, labels, title=title, aside=aside, caption=caption, badge="", cells=(cell, most))
     _save(sheet, target)
 
 
@@ -83,10 +91,14 @@ def columns_for(count: int, *, most: int) -> int:
     return math.ceil(count / rows)
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(path: Path, *, most: int = 0) -> Image.Image:
+    """A still; with `most` no side of it longer than that, in pixels."""
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            picture = image.convert("RGB")
+            if most:
+                picture.thumbnail((most, most), Image.Resampling.LANCZOS)
+            return picture
     except (OSError, SyntaxError) as error:
         raise MediaError(f"still {path.name} does not open: {error}; render the shot again") from error
 
@@ -144,14 +156,18 @@ def _grid(
     aside: str,
     caption: Sequence[str],
     badge: str,
+    cells: tuple[int, int] | None = None,
 ) -> Image.Image:
+    """The sheet; `cells` are width and columns for landscape, unless they are those of a shot's own sheet."""
     portrait = all(picture.height > picture.width for picture in pictures)
-    cell_width = _WIDTHS[portrait]
+    cell_width, most = cells or (_WIDTHS[0], _COLUMNS[0])
+    if portrait:
+        cell_width, most = cell_width * _WIDTHS[1] // _WIDTHS[0], most * _COLUMNS[1] // _COLUMNS[0]
     cell_height = max(
         min(round(cell_width * picture.height / picture.width), cell_width * (2 if portrait else 1))
         for picture in (pictures if portrait else [p for p in pictures if p.width >= p.height] or pictures)
     )
-    columns = columns_for(len(pictures), most=_COLUMNS[portrait])
+    columns = columns_for(len(pictures), most=most)
     rows = math.ceil(len(pictures) / columns)
     # a sheet of one or two stills still has room for its words
     width = 2 * _MARGIN + max(columns * cell_width + (columns - 1) * _GAP, 2 * _WIDTHS[0] + _GAP)
@@ -191,7 +207,8 @@ def _grid(
         right = corner[0] + cell_width
         draw.text((right, baseline), detail, font=small, fill=_QUIET, anchor="rs")
         room = cell_width - small.getlength(detail) - 12
-        draw.text((corner[0], baseline), _cut(label, medium, width=room), font=medium, fill=_TEXT, anchor="ls")
+        fitting = medium if cell_width >= min(_WIDTHS) else small
+        draw.text((corner[0], baseline), _cut(label, fitting, width=room), font=fitting, fill=_TEXT, anchor="ls")
     return sheet
 
 

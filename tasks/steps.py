@@ -20,6 +20,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,9 +35,10 @@ from models.interface import FrameInterpolator
 from tasks import engines
 from tasks.encode import encode_master
 from tasks.generate import generate_window
+from tasks.handover import Generated
 from tasks.inspect import Expectation, inspect_deliverable
 from tasks.join import join_clips
-from tasks.keep import Kept, attempt, forget, keep, recall
+from tasks.keep import Guard, Kept, attempt, forget, keep, recall
 from tasks.plan import PlannedDelivery, TakePlan, Window, content_key
 from tasks.progress import Progress, announce
 from tasks.publish import manifest, publish
@@ -60,6 +62,8 @@ class Place:
     """Folder that the take will be published as; its parent holds the shot's other versions."""
     weights: Path
     """Folder of model weights."""
+    guard: Guard = nullcontext
+    """Asked before anything gets its final name: whether this attempt is still the one that may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def _once(place: Place, path: Path, *, key: str, make: Callable[[Path], Mapping[
     with attempt(place.work) as own:
         made = own / path.name
         notes = make(made)
-        return keep(made, path, key=key, notes=notes), True
+        return keep(made, path, key=key, notes=notes, guard=place.guard), True
 
 
 @task(name="generate", task_run_name="{plan.slate} window {window.index}", cache_policy=NO_CACHE)
@@ -206,10 +210,11 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
             for planned in missing:
                 notes = {"argv": list(report.argv)}
                 made_file, file = own / planned.file, folder / planned.file
-                found[planned.file] = keep(made_file, file, key=planned.key, notes=notes)
+                found[planned.file] = keep(made_file, file, key=planned.key, notes=notes, guard=place.guard)
             if stills is None:
                 names = {"files": [[frame, path.name] for frame, path in report.stills]}
-                stills = keep(own / "stills", place.work / "stills", key=stills_key, notes=names)
+                target = place.work / "stills"
+                stills = keep(own / "stills", target, key=stills_key, notes=names, guard=place.guard)
     assert stills is not None
     files = tuple(kept for planned in plan.deliveries if (kept := found[planned.file]))
     encoded = Encoded(
@@ -253,15 +258,14 @@ def expectation(plan: TakePlan, planned: PlannedDelivery) -> Expectation:
 class Evidence:
     """What the earlier steps of a take found out, for its manifest."""
 
-    generated: tuple[Mapping[str, Any], ...]
-    """How each window was made."""
+    generated: Generated
+    """The windows, and what made them."""
     master: Master
     retime: Mapping[str, Any]
     encoded: Encoded
     deliverables: tuple[Deliverable, ...]
     findings: tuple[Finding, ...]
     seconds: Mapping[str, float]
-    started: datetime
 
 
 @task(name="publish", task_run_name="{plan.slate} publish", cache_policy=NO_CACHE)
@@ -270,7 +274,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
     started = time.perf_counter()
     with attempt(place.work) as own:
         sheet = own / "contact.jpg"
-        card = engines.card_of(plan.spec, place.weights)
+        card = evidence.generated.card
         notices = engines.notices(plan, card, retimed=bool(evidence.retime["interpolated"]))
         contact_sheet(
             evidence.encoded.stills,
@@ -285,8 +289,8 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             card=card,
             master=evidence.master,
             retime=evidence.retime,
-            engine=engines.facts(plan.spec, weights=place.weights),
-            generated=evidence.generated,
+            engine=evidence.generated.facts,
+            generated=evidence.generated.ways,
             ffmpeg=place.ffmpeg,
             encoder_argv={kept.path.name: kept.notes["argv"] for kept in evidence.encoded.files},
             version=place.version,
@@ -294,7 +298,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             deliverables=evidence.deliverables,
             findings=evidence.findings,
             seconds=evidence.seconds,
-            started=evidence.started,
+            started=evidence.generated.started,
             finished=now,
         )
         path = publish(
@@ -304,6 +308,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             contact_sheet=sheet,
             findings=evidence.findings,
             document=document,
+            guard=place.guard,
         )
     counts = f"{len(evidence.deliverables)} deliverables"
     return _finish(plan.slate, "publish", path, made=True, started=started, counts=counts)

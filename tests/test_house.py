@@ -43,7 +43,7 @@ def test_every_module_imports_without_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["desk.cli", "desk.intake", "desk.show", "flows.planning", "flows.settings"])
+@pytest.mark.parametrize("module", ["desk.cli", "flows.lists", "desk.show", "flows.planning", "flows.settings"])
 def test_answers_that_must_come_at_once_do_without_prefect(module: str) -> None:
     """submit, shots, plan, status and doctor start without importing Prefect."""
     done = _import_without(module, (*HEAVY, "prefect"))

@@ -4,36 +4,96 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from sqlalchemy import create_engine
+from postgres import Cluster, NoPostgresError, cluster
+from sqlalchemy import Engine, create_engine, inspect, make_url
 
 from catalogs.loras import InstalledLora, LoraRules
 from catalogs.request import ModelRules
 from catalogs.shot import Shot
 from catalogs.shotlist import ReadResult, SubmissionRules, read_shot_list
 from catalogs.store import Catalogue, open_catalogue
-from catalogs.tables import VERSION_TABLE, Base
+from catalogs.tables import SCHEMA, VERSION_TABLE, Base
 
 POSTGRES = os.environ.get("DAILIES_TEST_POSTGRES", "")
-"""An SQLAlchemy url of an empty PostgreSQL database; the store's contract is then checked on it too."""
+"""An SQLAlchemy url of a PostgreSQL database to test on, in schemas of our own; without it one is started."""
+
+REQUIRED = os.environ.get("DAILIES_REQUIRE_POSTGRES") == "1"
+"""Whether a machine without PostgreSQL fails the tests instead of skipping them."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRES else ["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind that the catalogue runs on."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/home/catalogue.sqlite"
-        return
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server of this test process."""
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(cluster())
+        except NoPostgresError as error:
+            if REQUIRED:
+                raise
+            pytest.skip(str(error))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """A database that no other test process uses."""
+    if not POSTGRES:
+        running: Cluster = request.getfixturevalue("postgres")
+        return running.create("catalogue")
+    schema = f"dailies_{os.environ.get('PYTEST_XDIST_WORKER', 'test')}"
     engine = create_engine(POSTGRES)
     with engine.begin() as connection:
-        Base.metadata.drop_all(connection)
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {VERSION_TABLE}")
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     engine.dispose()
-    yield POSTGRES
+    url = make_url(POSTGRES).update_query_dict({"options": f"-c search_path={schema}"})
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def sweeper(postgres_url: str) -> Iterator[Engine]:
+    """What cleans the PostgreSQL database between tests."""
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+    yield engine
+    engine.dispose()
+
+
+def bare_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """A database without a table."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder}/home/catalogue.sqlite"
+    engine: Engine = request.getfixturevalue("sweeper")
+    with engine.connect() as connection:
+        schema = connection.exec_driver_sql("SELECT current_schema()").scalar()
+        connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}")
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind that the catalogue runs on, without a table."""
+    return bare_url(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind without a row; the schema may be there, which saves its making on PostgreSQL."""
+    if request.param == "sqlite":
+        return bare_url("sqlite", request, tmp_path)
+    engine: Engine = request.getfixturevalue("sweeper")
+    with engine.connect() as connection:
+        if inspect(connection).has_table(VERSION_TABLE):
+            version = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+            if version == SCHEMA:
+                tables = [table.name for table in reversed(Base.metadata.sorted_tables)]
+                connection.exec_driver_sql("; ".join(f"DELETE FROM {table}" for table in tables))
+                return str(request.getfixturevalue("postgres_url"))
+    return bare_url("postgresql", request, tmp_path)
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
 import catalogs.database
-from catalogs.database import connect
+from catalogs.database import connect, examine
 from catalogs.errors import CatalogueUnavailableError
-from catalogs.shot import LoraUse
+from catalogs.shot import LoraUse, Shot
 from catalogs.store import open_catalogue
 from catalogs.tables import SCHEMA, VERSION_TABLE, Base
 
@@ -34,9 +34,9 @@ def checks(engine: object) -> set[tuple[str, str | None, str]]:
     }
 
 
-def test_migrations_lead_to_the_tables(url: str, tmp_path: Path) -> None:
+def test_migrations_lead_to_the_tables(bare: str, tmp_path: Path) -> None:
     """The migrated schema is the one in tables.py: no column, key, index or check differs."""
-    engine = connect(url)
+    engine = connect(bare)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, Base.metadata) == []
@@ -55,13 +55,13 @@ def test_the_code_knows_the_head_of_its_migrations() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [SCHEMA]
 
 
-def test_a_catalogue_of_the_first_schema_keeps_its_shots(url: str) -> None:
+def test_a_catalogue_of_the_first_schema_keeps_its_shots(bare: str) -> None:
     """Opening a catalogue that an older version wrote upgrades it: its shots stay, without LoRAs, and take some."""
     config = Config()
     config.set_main_option("script_location", str(Path(catalogs.database.__file__).parent / "migrations"))
-    if url.startswith("sqlite"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True)
-    engine = create_engine(url)
+    if bare.startswith("sqlite"):
+        Path(bare.removeprefix("sqlite:///")).parent.mkdir(parents=True)
+    engine = create_engine(bare)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, "0001")
@@ -98,7 +98,7 @@ def test_a_catalogue_of_the_first_schema_keeps_its_shots(url: str) -> None:
         marks = ", ".join(f":{name}" for name in old)
         connection.execute(text(f"INSERT INTO shots ({', '.join(old)}) VALUES ({marks})"), old)
     engine.dispose()
-    with open_catalogue(url) as catalogue:
+    with open_catalogue(bare) as catalogue:
         [record] = catalogue.shots()
         assert record.status.value == "review"
         assert (record.shot.name, record.shot.frames, record.shot.handles) == ("AGM/SH0010", 48, 8)
@@ -107,6 +107,62 @@ def test_a_catalogue_of_the_first_schema_keeps_its_shots(url: str) -> None:
         asked = replace(record.shot, loras=(LoraUse("mist", 0.8),))
         assert catalogue.submit([asked], source="t", mode="update").changed == ("AGM/SH0010",)
         assert catalogue.find("SH0010").shot == asked
+        # no attempt was counted then; the first one now is
+        assert catalogue.begin_take("SH0010", key="k", plan=lambda version: {}).fence == 1
+
+
+def test_looking_changes_nothing(bare: str) -> None:
+    """What is found at a url, before and after the catalogue was made there; looking makes neither file nor table."""
+    for _ in range(2):
+        found = examine(bare)
+        assert (found.kind, found.schema, found.shots) == (bare.partition(":")[0].partition("+")[0], None, 0)
+        assert found.server[0].isdigit()
+        assert found.wanted == SCHEMA
+    if bare.startswith("sqlite"):
+        assert not Path(bare.removeprefix("sqlite:///")).exists()
+    with open_catalogue(bare) as catalogue:
+        catalogue.submit([Shot("AGM", "A", 48), Shot("AGM", "B", 48)], source="t")
+    assert (examine(bare).schema, examine(bare).shots) == (SCHEMA, 2)
+    engine = create_engine(bare)
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0002'"))
+    assert (examine(bare).schema, examine(bare).shots) == ("0002", 2)
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(CatalogueUnavailableError, match="newer Dailies"):
+        examine(bare)
+
+
+@pytest.mark.parametrize("bare", ["postgresql"], indirect=True)
+def test_pg_trgm_is_seen(bare: str) -> None:
+    """The extension that Prefect needs is on the server or not, and created in the database or not."""
+    engine = create_engine(bare)
+    if examine(bare).trigram == "missing":
+        pytest.skip("this server comes without contrib extensions")
+    assert examine(bare).trigram == "available"
+    with engine.begin() as connection:
+        connection.execute(text("CREATE EXTENSION pg_trgm"))
+    assert examine(bare).trigram == "created"
+    with engine.begin() as connection:
+        connection.execute(text("DROP EXTENSION pg_trgm"))
+    engine.dispose()
+
+
+def test_looking_refuses_what_opening_would(tmp_path: Path) -> None:
+    """A place that cannot be used is the same sentence, whether it is opened or looked at."""
+    (tmp_path / "text").write_text("this is no database, it is a text of a certain length\n" * 50)
+    for url in (
+        "catalogue.sqlite",
+        f"sqlite:///{tmp_path}",
+        f"sqlite:///{tmp_path}/text",
+        f"sqlite:///{tmp_path}/text/c",
+    ):
+        with pytest.raises(CatalogueUnavailableError) as looked:
+            examine(url)
+        with pytest.raises(CatalogueUnavailableError) as opened:
+            open_catalogue(url)
+        assert str(looked.value) == str(opened.value)
 
 
 def test_a_newer_database_is_refused(url: str) -> None:
@@ -119,14 +175,14 @@ def test_a_newer_database_is_refused(url: str) -> None:
         open_catalogue(url)
 
 
-def test_another_programs_tables_are_left_alone(url: str) -> None:
+def test_another_programs_tables_are_left_alone(bare: str) -> None:
     """A database that holds a table of one of our names, but not by us, is refused and unchanged."""
-    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True) if url.startswith("sqlite") else None
-    engine = create_engine(url)
+    Path(bare.removeprefix("sqlite:///")).parent.mkdir(parents=True) if bare.startswith("sqlite") else None
+    engine = create_engine(bare)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE shots (id INTEGER)"))
     with pytest.raises(CatalogueUnavailableError, match=r"another program \(shots\)"):
-        open_catalogue(url)
+        open_catalogue(bare)
     with engine.begin() as connection:
         assert not inspect(connection).has_table("takes")
         connection.execute(text("DROP TABLE shots"))
@@ -145,13 +201,13 @@ def test_sqlite_is_set_up_for_several_processes(tmp_path: Path) -> None:
     assert pragma == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-def test_a_catalogue_can_be_created_by_several_at_once(url: str) -> None:
+def test_a_catalogue_can_be_created_by_several_at_once(bare: str) -> None:
     """Openers that meet at an empty database all succeed: one upgrades, the others wait."""
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            open_catalogue(url).close()
+            open_catalogue(bare).close()
         except BaseException as error:
             failures.append(error)
 

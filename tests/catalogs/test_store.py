@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from catalogs.errors import AmbiguousShotError, CatalogueError, ShotListError, UnknownShotError
+from catalogs.errors import AmbiguousShotError, CatalogueError, FencedError, ShotListError, UnknownShotError
 from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
 from catalogs.shot import Delivery, LoraUse, Plate, Shot
 from catalogs.store import Catalogue, open_catalogue
@@ -251,7 +251,8 @@ def test_another_plan_is_another_take(catalogue: Catalogue, shot: Make) -> None:
         (1, Status.FAILED),
         (2, Status.RENDERING),
     ]
-    finish(catalogue, old)
+    with pytest.raises(FencedError):
+        finish(catalogue, old)
     assert catalogue.find("SH0010").status is Status.RENDERING
     finish(catalogue, new)
     assert catalogue.find("SH0010").status is Status.REVIEW

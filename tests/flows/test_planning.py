@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from catalogs.store import open_catalogue
-from desk.intake import submit
 from flows import planning
+from flows.lists import submit
 from flows.settings import Settings
 from models.memory import GB, DeviceFacts
 from tasks import prepare

@@ -34,7 +34,7 @@ def test_a_running_window_is_saved_and_gone_on_with(house: House, number: signal
         assert run.wait(60) == code, run.stderr.read() if run.stderr else ""
     standing = house.json("status")
     assert standing["failed"] == []
-    assert standing["rendering"] == [{"shot": "AGM/SH0010", "running": False}]
+    assert (standing["rendering"], standing["shots"]["ready"]) == ([], 1)
     assert list(house.home.glob("work/**/000.state/*"))
     reports = house.json("render")["shots"]
     assert [report["status"] for report in reports] == ["review"]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from catalogs.database import DatabaseFacts, examine
+from catalogs.errors import CatalogueUnavailableError
+from catalogs.store import open_catalogue
 from tasks import doctor
 from tasks.doctor import Check
 
@@ -85,3 +89,61 @@ def test_a_driver_that_does_not_answer_is_a_sentence(machine: Machine, lines: tu
 def test_the_line_of_the_driver_is_read_from_behind(machine: Machine) -> None:
     """A name with a comma in it does not move the figures."""
     assert "Quadro, big, 1.0 of" in machine("echo 'Quadro, big, 1000, 2000, 7.5, 1'")["gpu"].detail
+
+
+POSTGRES = DatabaseFacts("postgresql", "15.18", schema="0003", wanted="0003", shots=7, trigram="created")
+
+
+def looked_at(found: DatabaseFacts) -> dict[str, Check]:
+    """What the doctor says of a database, by the checks' names."""
+    return {check.name: check for check in doctor._database(lambda: found)}
+
+
+def test_a_database_is_described(tmp_path: Path) -> None:
+    """Kind, version, schema and shots; one that is empty or older is well too, and what happens next is said."""
+    url = f"sqlite:///{tmp_path}/catalogue.sqlite"
+    [empty] = doctor._database(lambda: examine(url))
+    assert (empty.status, "empty: the first shot list makes" in empty.detail) == ("ok", True)
+    open_catalogue(url).close()
+    [there] = doctor._database(lambda: examine(url))
+    assert there.status == "ok"
+    assert there.detail.startswith("sqlite 3.")
+    assert there.detail.endswith("0 shots")
+    assert looked_at(POSTGRES)["database"].detail == "postgresql 15.18, schema 0003, 7 shots"
+    older = looked_at(replace(POSTGRES, schema="0002"))["database"]
+    assert (older.status, older.detail) == (
+        "ok",
+        "postgresql 15.18, schema 0002: the next command brings it to 0003, 7 shots",
+    )
+
+
+def test_a_database_that_cannot_be_used_stops_rendering() -> None:
+    """No connection is a sentence and what to do; the checks go on."""
+
+    def away() -> DatabaseFacts:
+        raise CatalogueUnavailableError("the catalogue x cannot be used: connection refused; check it")
+
+    [check] = doctor._database(away)
+    assert (check.status, check.vital) == ("missing", True)
+    assert "connection refused" in check.detail
+    assert "DAILIES_DATABASE_URL" in check.remedy
+    assert not doctor.ready([check])
+
+
+def test_an_old_postgresql_is_a_warning() -> None:
+    """Before 14 it is said, from 14 on it is not; neither stops rendering."""
+    for server, status in (("13.22", "warning"), ("14.0", "ok"), ("18beta1", "ok")):
+        check = looked_at(replace(POSTGRES, server=server))["database"]
+        assert check.status == status
+        assert bool(check.remedy) is (status == "warning")
+        assert doctor.ready([check])
+
+
+def test_pg_trgm_comes_with_its_remedy() -> None:
+    """Asked for on PostgreSQL alone; missing or not created is a warning that says how to get it."""
+    assert looked_at(POSTGRES)["pg_trgm"].status == "ok"
+    for trigram in ("missing", "available"):
+        check = looked_at(replace(POSTGRES, trigram=trigram))["pg_trgm"]  # type: ignore[arg-type]
+        assert check.status == "warning"
+        assert "CREATE EXTENSION pg_trgm" in check.remedy
+    assert "pg_trgm" not in looked_at(DatabaseFacts("sqlite", "3.45.1", schema=None, shots=0))

@@ -94,6 +94,28 @@ def test_a_batch_holds_both_shapes(tmp_path: Path) -> None:
         batch_sheet([], target, title="Nothing")
 
 
+@pytest.mark.parametrize(("count", "width", "columns"), [(12, 480, 3), (15, 320, 5), (48, 240, 8), (200, 240, 8)])
+def test_a_large_batch_has_small_cells(tmp_path: Path, count: int, width: int, columns: int) -> None:
+    """Two hundred shots fit one picture that a browser opens: cells shrink, and 160 of them are shown."""
+    [(_, still)] = stills(tmp_path, 1)
+    target = tmp_path / "batch.jpg"
+    batch_sheet([(f"AGM_SQ010_SH{n:04d}_v001", "24 s", still) for n in range(count)], target, title="Night")
+    with Image.open(target) as image:
+        assert image.width == 2 * 40 + columns * width + (columns - 1) * 20
+        assert image.height < 4500
+        shown = np.abs(np.asarray(image).astype(int) - (200, 30, 60)).max(axis=-1) <= 8
+    assert shown.sum() == pytest.approx(min(count, 160) * width * width * 9 / 16, rel=0.03)
+
+
+def test_a_portrait_batch_has_portrait_cells(tmp_path: Path) -> None:
+    """Without a landscape still, cells are narrow and more of them stand side by side."""
+    tall = stills(tmp_path, 5, size=(270, 480))
+    target = tmp_path / "batch.jpg"
+    batch_sheet([("SH0010", "24 s", path) for _, path in tall], target, title="Night")
+    with Image.open(target) as image:
+        assert image.width == 2 * 40 + 5 * 270 + 4 * 20
+
+
 @given(st.integers(1, 200), st.integers(1, 9))
 def test_rows_are_few_and_full(count: int, most: int) -> None:
     """The grid holds every cell, never wider than allowed, and never with an empty row."""

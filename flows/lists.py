@@ -1,4 +1,4 @@
-"""A shot list on its way into the catalogue, for the command line and later the page. Never imports Prefect or torch.
+"""A shot list on its way into the catalogue, for the command line, the inbox and later the page. Never imports Prefect.
 
 Knows: which rules of which models a list is held against. Does not know: what is wrong with a list (catalogs.shotlist).
 """

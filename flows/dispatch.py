@@ -1,0 +1,147 @@
+"""Prefect as the night uses it: make a flow run of a deployment, look at flow runs, end one.
+
+Knows: Prefect's API and the names of our deployments. Does not know: the catalogue, what is decided.
+
+Every flow run has an idempotency key made from what it is for, so that asking twice makes one. Raises
+DispatchError where the server does not answer or refuses: whoever follows the night asks again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.states import Cancelling, Crashed, Scheduled
+
+from tasks.errors import StepError
+from tasks.recovery import RunState
+
+NIGHTLY: Final = "nightly/nightly"
+RENDER_REEL: Final = "render-reel/render-reel"
+FINISH_SHOT: Final = "finish-shot/finish-shot"
+
+GPU_POOL: Final = "gpu"
+"""Work pool whose workers render reels."""
+
+_OVER: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.CANCELLED, RunState.UNKNOWN)
+
+_AT_ONCE: Final = 100  # flow runs asked for in one call; the server gives 200 at most
+
+
+class DispatchError(StepError):
+    """The Prefect server does not answer, or does not take what it is asked; asking again later may do."""
+
+    transient = True
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A flow run as the server has it."""
+
+    state: RunState
+    since: datetime
+    """When it came into that state, by the server's clock."""
+    message: str
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is at work any more."""
+        return self.state in _OVER
+
+
+class Dispatch:
+    """An open connection to the Prefect server. One per thread."""
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self._client = client
+        self._deployments: dict[str, UUID] = {}
+
+    def run(
+        self,
+        deployment: str,
+        *,
+        key: str,
+        name: str | None = None,
+        parameters: Mapping[str, Any],
+        tags: Iterable[str] = (),
+        at: datetime | None = None,
+    ) -> str:
+        """A flow run of a deployment (`flow/name`), now or at a time; its id. The same `key` gives the same run."""
+        with _spoken(f"starting {name or deployment}"):
+            if deployment not in self._deployments:
+                self._deployments[deployment] = self._client.read_deployment_by_name(deployment).id
+            made = self._client.create_flow_run_from_deployment(
+                self._deployments[deployment],
+                name=name,
+                parameters=dict(parameters),
+                state=Scheduled(scheduled_time=at),
+                idempotency_key=key,
+                tags=sorted(tags),
+            )
+        return str(made.id)
+
+    def look(self, flow_runs: Sequence[str]) -> dict[str, Looked]:
+        """Where flow runs stand; one that the server does not know is not in the answer."""
+        found: dict[str, Looked] = {}
+        with _spoken("looking at flow runs"):
+            for first in range(0, len(flow_runs), _AT_ONCE):
+                wanted = FlowRunFilterId(any_=[UUID(name) for name in flow_runs[first : first + _AT_ONCE]])
+                for run in self._client.read_flow_runs(flow_run_filter=FlowRunFilter(id=wanted), limit=_AT_ONCE):
+                    state = run.state
+                    kind = RunState(state.type.value) if state else RunState.SCHEDULED
+                    since = state.timestamp if state else datetime.now(UTC)
+                    found[str(run.id)] = Looked(kind, since, (state.message or "") if state else "")
+        return found
+
+    def crash(self, flow_run: str, why: str) -> None:
+        """End a flow run whose process is gone. One that has ended, or is unknown, stays as it is."""
+        with _spoken("ending a flow run"):
+            try:
+                run = self._client.read_flow_run(UUID(flow_run))
+                if run.state and not run.state.is_final():
+                    self._client.set_flow_run_state(run.id, Crashed(message=why), force=True)
+            except ObjectNotFound:
+                pass
+
+    def cancel(self, flow_run: str) -> None:
+        """Ask a flow run to leave: its worker sends SIGTERM to the process."""
+        with _spoken("cancelling a flow run"):
+            self._client.set_flow_run_state(UUID(flow_run), Cancelling())
+
+    def workers(self, pool: str = GPU_POOL) -> int:
+        """How many workers of a pool give signs of life."""
+        with _spoken(f"counting the workers of {pool}"):
+            found = self._client.read_workers_for_work_pool(pool)
+        return sum(1 for worker in found if worker.status and worker.status.value == "ONLINE")
+
+
+@contextmanager
+def dispatching() -> Iterator[Dispatch]:
+    """A connection to the configured Prefect server."""
+    with get_client(sync_client=True) as client:
+        yield Dispatch(client)
+
+
+@contextmanager
+def _spoken(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ObjectNotFound as error:
+        raise DispatchError(
+            f"{what}: the Prefect server at {_server()} has no such deployment or pool; `dailies up` makes them"
+        ) from error
+    except (httpx.HTTPError, PrefectException, OSError) as error:
+        raise DispatchError(f"{what}: the Prefect server at {_server()} did not do it: {error!r}") from error
+
+
+def _server() -> str:
+    return os.environ.get("PREFECT_API_URL", "")

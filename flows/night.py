@@ -1,0 +1,237 @@
+"""The night: take up what is ready, hand it to the workers, follow it to its end, and report.
+
+Knows: the order of a night. Does not know: how a plan is made (flows.tonight), what is decided when something breaks
+(tasks.recovery), how footage is made.
+
+The batch stands in the catalogue before anything is dispatched, so a nightly flow that dies is continued by the next
+one: an automation starts it again with `resume`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from prefect import flow
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from catalogs.errors import CatalogueUnavailableError
+from catalogs.night import Attempt, AttemptStatus, Batch, BatchStatus, Stage
+from catalogs.store import Catalogue, open_catalogue
+from flows.automations import BATCH_ENDED, BATCH_STALLED
+from flows.dispatch import Dispatch, dispatching
+from flows.follow import EVERY, Follower
+from flows.morning import morning_report, night_sheet
+from flows.patience import patiently
+from flows.planning import BATCHES, keep_report
+from flows.settings import Settings
+from flows.tonight import night_plan_json, tonight
+from flows.watching import batch_artifact, report_artifact
+from tasks.morning_page import markdown
+from tasks.stopping import STOPPING
+
+LOG: Final = logging.getLogger("dailies")
+
+STALL: Final = 1800.0
+"""Seconds without any sign of progress after which a batch counts as stalled; a model of 14B loads in minutes."""
+
+MOST_RESUMED: Final = 20
+"""How often a batch is taken up again: whatever ends every flow run that follows it would do so all night."""
+
+LEAVE: Final = 90.0
+"""Seconds that a night which was asked to leave waits for the workers to save what they have."""
+
+
+@flow(name="nightly", flow_run_name=lambda: f"night of {datetime.now():%Y-%m-%d}", validate_parameters=False)
+def nightly(
+    until: str = "",
+    require_rife: bool = False,
+    profile: str = "exact",
+    allow_smaller: bool = False,
+    scheduled: bool = False,
+    resume: bool = False,
+) -> Any:
+    """Tonight's batch. A batch that is open is taken up where the flow run before this one left it.
+
+    `until` is the window's end, HH:MM or an ISO time; empty for the configured one if `scheduled`, else for none.
+    `scheduled`: do nothing outside of the configured window; a server that was down replays what it missed. `resume`:
+    do nothing unless a batch is open, or with `scheduled`, the night's own run died before it could open one. The
+    state's result is the morning report.
+    """
+    settings = Settings.read()
+    wishes = {"require_rife": require_rife, "profile": profile, "allow_smaller": allow_smaller}
+    me, now = str(flow_run.id), datetime.now(UTC)
+    with open_catalogue(settings.database_url) as catalogue, dispatching() as dispatch, STOPPING.on_sigterm():
+        nights = catalogue.nights
+        batch = patiently(nights.running)
+        if batch is None and resume and not (scheduled and missed(catalogue, settings, now)):
+            return Completed(message="no batch is open; nothing to take up")
+        if batch is None and scheduled and not settings.night.holds(now):
+            return Completed(message=f"it is not night ({settings.night} {settings.night.zone}); nothing was started")
+        if batch is None:
+            ends = settings.night.end(until, now, scheduled=scheduled)
+            batch = _open(catalogue, settings, dispatch, ends, wishes, me)
+        else:
+            name = batch.name
+            batch = patiently(lambda: nights.adopt(name, flow_run=me))
+            LOG.warning("%s is taken up again", name)
+            if batch.resumed > MOST_RESUMED:
+                tell(BATCH_STALLED, name, f"it was taken up {batch.resumed} times and is ended; the logs say why")
+                patiently(lambda: nights.stop(name))
+        _Night(catalogue, settings, dispatch, batch).follow()
+        report = _end(catalogue, settings, batch.name)
+    if report["counts"]["failed"] or report["counts"]["quarantined"]:
+        return Failed(message=report["summary"], data=report)
+    return Completed(message=report["summary"], data=report)
+
+
+def missed(catalogue: Catalogue, settings: Settings, now: datetime) -> bool:
+    """Whether the configured window is open, and no batch was begun in it yet."""
+    last = patiently(catalogue.nights.last)
+    return settings.night.holds(now) and (last is None or last.started < settings.night.around(now)[0])
+
+
+def _open(
+    catalogue: Catalogue,
+    settings: Settings,
+    dispatch: Dispatch,
+    until: datetime | None,
+    wishes: Mapping[str, Any],
+    me: str,
+) -> Batch:
+    """Plan the night and write the plan down; nothing is granted yet."""
+    workers = dispatch.workers()
+    if not workers:
+        LOG.warning("no GPU worker gives a sign of life; the night is planned for one and waits for it")
+    found = tonight(catalogue, settings, workers=max(1, workers), until=until, now=datetime.now(UTC), wishes=wishes)
+    for shot, error in found.refused:
+        catalogue.fail_shot(shot, error)
+    return catalogue.nights.open_batch(until=until, wishes=wishes, plan=night_plan_json(found), flow_run=me)
+
+
+class _Night:
+    """A batch that is followed."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings, dispatch: Dispatch, batch: Batch) -> None:
+        self._nights, self._batch = catalogue.nights, batch
+        self._follower = Follower(catalogue, settings.home, batch.name, dispatch)
+        self._leave_at: float | None = None
+        self._seen: object = None
+        self._moved = time.monotonic()
+        self._told_stalled = False
+
+    def follow(self) -> None:
+        """Until nothing is open, or until we were asked to leave and have waited long enough."""
+        granted = False
+        with batch_artifact(self._batch.name) as show:
+            while True:
+                try:
+                    if not granted:
+                        self._grant()
+                        granted = True
+                    self._end_window()
+                    more = self._follower.turn()
+                    show(self._share())
+                    self._watch_for_stall()
+                    if not more or (self._leave_at is not None and time.monotonic() > self._leave_at):
+                        return
+                    time.sleep(EVERY)
+                except CatalogueUnavailableError as error:
+                    LOG.warning("%s: waiting for the catalogue: %s", self._batch.name, error)
+                    time.sleep(EVERY)
+                except KeyboardInterrupt:
+                    LOG.warning("%s: asked to leave; the workers save what they have", self._batch.name)
+                    self._leave_at = time.monotonic() + LEAVE
+                    patiently(lambda: self._nights.stop(self._batch.name))
+
+    def _grant(self) -> None:
+        """Give every planned reel its attempts, unless it has them: a flow run before this one may have died at it."""
+        there = {attempt.reel for attempt in self._nights.attempts(self._batch.name)}
+        expected = self._batch.plan["expected"]
+        for reel in self._batch.plan["reels"]:
+            if reel["name"] not in there:
+                shots, models = reel["shots"], dict.fromkeys(reel["shots"], reel["model"])
+                self._nights.grant(self._batch.name, reel["name"], shots, models=models, expected=expected)
+
+    def _end_window(self) -> None:
+        until, name = self._batch.until, self._batch.name
+        over = until is not None and datetime.now(UTC) >= until
+        if over and self._nights.batch(name).status is BatchStatus.RUNNING:
+            LOG.warning("%s: the window ends; windows at work are saved, the rest is released", name)
+            self._nights.stop(name)
+
+    def _share(self) -> float:
+        """How far the batch is, 0 to 100: of every shot's newest attempt, by the engine time it was planned with."""
+        newest = {attempt.shot: attempt for attempt in self._follower.attempts}
+        whole = sum(_weight(attempt) for attempt in newest.values())
+        done = sum(_weight(attempt) * _done(attempt) for attempt in newest.values())
+        return 100.0 * done / whole if whole else 100.0
+
+    def _watch_for_stall(self) -> None:
+        runs = self._nights.runs(self._batch.name, open_only=True)
+        seen = (
+            [(attempt.shot, attempt.fence, attempt.status) for attempt in self._follower.attempts],
+            [(run.flow_run, run.said) for run in runs],
+        )
+        if seen != self._seen:
+            self._seen, self._moved, self._told_stalled = seen, time.monotonic(), False
+        elif not self._told_stalled and time.monotonic() - self._moved > STALL:
+            self._told_stalled = True
+            waiting = sum(1 for attempt in self._follower.attempts if attempt.open)
+            tell(
+                BATCH_STALLED,
+                self._batch.name,
+                f"nothing has moved for {STALL / 60:.0f} minutes, {waiting} shots are open",
+            )
+
+
+def _weight(attempt: Attempt) -> float:
+    return attempt.expected or 1.0
+
+
+def _done(attempt: Attempt) -> float:
+    """Share of a shot that is done: half for its windows."""
+    if not attempt.open:
+        return 1.0
+    return 0.5 if attempt.stage is Stage.FINISH else 0.0
+
+
+def _end(catalogue: Catalogue, settings: Settings, name: str) -> dict[str, Any]:
+    """Close what is open, make the report, and tell everyone who wants to know."""
+    nights = catalogue.nights
+    for attempt in patiently(lambda: nights.attempts(name, open_only=True)):
+        _release(catalogue, attempt)
+    report = patiently(lambda: morning_report(catalogue, name, zone=settings.night.zone))
+    patiently(lambda: nights.end(name, report=report))
+    text = markdown(report)
+    keep_report(settings.home / BATCHES, report)
+    try:
+        (settings.home / BATCHES / f"{name}.md").write_text(text, encoding="utf-8")
+    except OSError as error:
+        LOG.warning("%s: its report was not written: %s", name, error.strerror or error)
+    night_sheet(report, settings, settings.home / BATCHES / f"{name}.jpg")
+    report_artifact(name, text)
+    tell(BATCH_ENDED, name, report["summary"])
+    return report
+
+
+def _release(catalogue: Catalogue, attempt: Attempt) -> None:
+    ended, why = AttemptStatus.RELEASED, "the batch ended before its turn"
+    patiently(lambda: catalogue.nights.end_attempt(attempt.shot, attempt.fence, status=ended, error=why))
+
+
+def tell(event: str, batch: str, words: str) -> None:
+    """An event about a batch, which the notification automations wait for. It never costs a night."""
+    try:
+        emit_event(
+            event=event,
+            resource={"prefect.resource.id": f"dailies.batch.{batch}", "prefect.resource.name": batch},
+            payload={"text": f"{batch}: {words}"},
+        )
+    except Exception as error:
+        LOG.warning("%s: nobody was told that %s: %s", batch, words, error)
