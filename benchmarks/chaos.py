@@ -1,6 +1,6 @@
 """A night that is broken on purpose: a hundred SIGKILLs and more, and what must hold afterwards all the same.
 
-    python benchmarks/chaos.py --kills 100 --seed 7 [--shots 40] [--database postgresql|sqlite]
+    python benchmarks/chaos.py --kills 100 --seed 7 [--shots 100] [--database postgresql|sqlite]
 
 A house with two GPU workers (fake ones: the animatic needs none), a batch of small shots, one of which kills whatever
 process renders it. A seeded plan kills workers, reels, finishing runs, ffmpegs, the night itself and Prefect's server,
@@ -57,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="SIGKILLs, the server's besides")
     parser.add_argument("--seed", type=int, nargs="+", default=[1], help="of the plan of faults; several: one run each")
-    parser.add_argument("--shots", type=int, default=40, help="shots besides the poison one")
+    parser.add_argument("--shots", type=int, help="shots besides the poison one; default one a kill, 40 at least")
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     parser.add_argument("--gap", type=float, nargs=2, default=(3.0, 10.0), help="least and most seconds between faults")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds that each window takes longer")
@@ -65,6 +65,7 @@ def main() -> int:
     parser.add_argument("--kept", default="chaos", help="name of the result below benchmarks/results; empty for none")
     parser.add_argument("--logs", type=Path, help="folder for the logs of a run that went wrong")
     asked = parser.parse_args()
+    asked.shots = asked.shots or max(40, asked.kills)
     runs = [one(asked, seed) for seed in asked.seed]
     for run in runs:
         show(run)
@@ -197,14 +198,17 @@ def judged(
         ).scalar_one()
         violations |= in_sql(catalogue) | on_disk(catalogue, place.home, peace)
         violations["the poison plate is quarantined with evidence"] = of_poison(catalogue)
-        outcomes = dict(catalogue.execute(text("SELECT status, count(*) FROM shots GROUP BY status")).tuples())
-        attempts = dict(catalogue.execute(text("SELECT status, count(*) FROM attempts GROUP BY status")).tuples())
+        outcomes, attempts = (
+            dict(map(tuple, catalogue.execute(text(f"SELECT status, count(*) FROM {of} GROUP BY status")).all()))
+            for of in ("shots", "attempts")
+        )
     engine.dispose()
     violations |= of_windows(found, kills=kills, disk=disk)
     return {
         "faults": dict(sorted(by_kind.items())),
         "kills": kills,
-        "left_out": faults.left_out + ([] if place.mounted else ["full disk: mounting is not permitted"]),
+        "left_out": [*faults.left_out, *(f"{kind}: no shot was left" for kind in faults.plan)]
+        + ([] if place.mounted else ["full disk: mounting is not permitted"]),
         "outcomes": outcomes,
         "attempts": attempts,
         "nights": nights,

@@ -19,7 +19,7 @@ from catalogs.errors import BatchRunningError, CatalogueError
 from catalogs.night import AttemptStatus, Batch, BatchStatus, Orders, Run, Stage, Timing
 from catalogs.queries import batch_row, run_row
 from catalogs.rights import OPEN_VALUES, disclaim, lock_shots, open_attempts
-from catalogs.rows import batch_value, run_value, timing_columns, timing_value
+from catalogs.rows import TIMING_READ, batch_value, run_value, timing_columns, timing_value
 from catalogs.tables import AttemptRow, BatchRow, RunRow, ShotRow, TimingRow
 
 NEWEST_TIMINGS: Final = 20_000
@@ -233,10 +233,10 @@ class Nights(Attempts):
             wanted.append(TimingRow.recorded_at >= since)
         if batch:
             wanted.append(TimingRow.batch == batch)
-        query = select(TimingRow).where(*wanted).order_by(TimingRow.recorded_at.desc(), TimingRow.id.desc())
+        query = select(*TIMING_READ).where(*wanted).order_by(TimingRow.recorded_at.desc(), TimingRow.id.desc())
         with self._sessions.reading() as session:
-            rows = session.scalars(query.limit(NEWEST_TIMINGS)).all()
-            return [timing_value(row) for row in reversed(rows)]
+            rows = session.execute(query.limit(NEWEST_TIMINGS)).all()
+        return [timing_value(row) for row in reversed(rows)]
 
     def _first(self, *wanted: ColumnElement[bool]) -> Batch | None:
         with self._sessions.reading() as session:

@@ -6,12 +6,12 @@ Memory: one row at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
 from catalogs.night import Attempt, AttemptStatus, Batch, BatchStatus, Run, Stage, Timing
@@ -265,6 +265,10 @@ def timing_columns(timing: Timing, *, at: datetime) -> dict[str, Any]:
     return {name: getattr(timing, name) for name in _TIMING} | {"recorded_at": timing.at or at}
 
 
-def timing_value(row: TimingRow) -> Timing:
-    """The timing in a row."""
-    return Timing(**{name: getattr(row, name) for name in _TIMING}, at=row.recorded_at)
+TIMING_READ: Final = tuple(getattr(TimingRow, name) for name in (*_TIMING, "recorded_at"))
+"""Columns of a timing in the order of `timing_value`: twenty thousand of them are read before every night."""
+
+
+def timing_value(read: Sequence[Any]) -> Timing:
+    """The timing in a row of the columns TIMING_READ."""
+    return Timing(**dict(zip(_TIMING, read, strict=False)), at=read[-1])

@@ -37,6 +37,9 @@ LOG: Final = logging.getLogger("dailies")
 INBOX: Final = "inbox"
 TAKEN, REFUSED = "taken", "refused"
 
+LISTS: Final = (".csv", ".tsv", ".txt", ".xlsx")
+"""Endings of a list. Anything else in the inbox stays: plates may lie beside their list."""
+
 QUIET: Final = 5.0
 """Seconds that a file must not have changed: a list that is still being copied is left for the next round."""
 
@@ -81,7 +84,8 @@ def complete_lists(inbox: Path) -> Iterator[Path]:
         except OSError:
             continue  # gone again
         hidden = path.name.startswith((".", "~"))
-        if path.is_file() and not hidden and time.time() - facts.st_mtime >= QUIET:
+        listed = path.suffix.lower() in LISTS
+        if listed and path.is_file() and not hidden and time.time() - facts.st_mtime >= QUIET:
             found.append((facts.st_mtime, path))
     return iter(path for _, path in sorted(found))
 

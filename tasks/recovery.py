@@ -348,10 +348,13 @@ def _obituary(history: Sequence[Attempt], rules: Rules) -> str:
 
 
 def _last_words(attempt: Attempt) -> str:
-    evidence = attempt.evidence
+    evidence, code = attempt.evidence, attempt.shot.rpartition("/")[2]
+    # what a run said last, or was seen at last, may be about the shot before: a beat is ten seconds old
+    told = (str(evidence.get(name, "")).partition(";")[0] for name in ("at", "said"))
+    last = next((words for words in told if f"_{code}_" in words), "")
     parts = [
         f"on {evidence['worker']}" if evidence.get("worker") else "on an unknown worker",
-        f"last at {evidence['said']!r}" if evidence.get("said") else "",
+        f"last at {last!r}" if last else "",
         "hung, its stack is kept" if evidence.get("stack") else "",
         str(evidence.get("exit") or evidence.get("message") or evidence.get(GONE) or attempt.error or "no trace"),
     ]

@@ -207,9 +207,7 @@ def test_a_reel_that_is_killed_is_taken_up_again(night: House, catalogue: Catalo
     version = Path(report["shots"][0]["manifest"]).parent
     night.submit({"shot": "B02", **long}, name="b2.csv")
     peaceful = ended(begun(night))
-    assert list(pictures(version).values()) == list(
-        pictures(Path(peaceful["shots"][0]["manifest"]).parent).values()
-    )
+    assert list(pictures(version).values()) == list(pictures(Path(peaceful["shots"][0]["manifest"]).parent).values())
 
 
 def test_a_worker_that_wakes_up_too_late_keeps_nothing(night: House, catalogue: Catalogue) -> None:
@@ -288,3 +286,40 @@ def test_stop_and_cancel(night: House, catalogue: Catalogue) -> None:
     pace(night, 0.0)
     assert {entry["outcome"] for entry in ended(begun(night))["shots"]} == {"done"}
     assert night.run("night", "--stop").returncode == 2  # no batch is open
+
+
+def test_cancelling_a_reel_in_prefect_cancels_its_shots(night: House, catalogue: Catalogue) -> None:
+    """What somebody cancels in the UI is not taken up again that night."""
+    night.submit({"shot": "F01", **SHOT}, name="f.csv")
+    pace(night, 60.0)
+    run = begun(night)
+    until(lambda: at_work(catalogue, "AGM/F01"))
+    [attempt] = [one for one in catalogue.nights.attempts(shot="AGM/F01") if one.open]
+    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
+    api(night, f"flow_runs/{attempt.flow_run}/set_state", state=cancelling)
+    report = ended(run)
+    assert [entry["outcome"] for entry in report["shots"]] == ["cancelled"]
+    assert "cancelled in Prefect" in report["cancelled"][0]["reason"]
+    assert catalogue.find("AGM/F01").status is Status.READY
+    pace(night, 0.0)
+
+
+def test_a_list_in_the_inbox_is_taken_in(night: House, catalogue: Catalogue) -> None:
+    """The intake deployment takes a list from the inbox into the catalogue."""
+    inbox = night.home / "inbox"
+    inbox.mkdir(exist_ok=True)
+    plate = inbox / "g.png"
+    plate.write_bytes(night.plate.read_bytes())
+    path = inbox / "g.csv"
+    path.write_text("show,shot,plate,prompt,frames,fps,resolution\nAGM,G01,g.png,noise,24,24,160x96\n")
+    for file in (plate, path):
+        os.utime(file, (time.time() - 60, time.time() - 60))
+    deployment = _get(night, "deployments/name/intake/intake")["id"]
+    api(night, f"deployments/{deployment}/create_flow_run", state={"type": "SCHEDULED"})
+    until(lambda: any(record.shot.code == "G01" for record in catalogue.shots()))
+
+
+def _get(house: House, path: str) -> Any:
+    url = json.loads((house.home / "prefect" / "house.json").read_text())["url"]
+    with urllib.request.urlopen(f"{url}/{path}", timeout=10) as answer:
+        return json.loads(answer.read())

@@ -156,14 +156,16 @@ def test_a_suspect_stays_one_whatever_ends_it() -> None:
 
 
 def test_two_deaths_quarantine_with_what_they_left() -> None:
-    """The sentence names workers, last words and ends; also while the night is stopping."""
-    first = attempt("AGM/A", 1, status=DIED, evidence={**GONE, "worker": "gpu-0 on render7", "said": "step 3 of 40"})
+    """The sentence names workers, last words about this shot and ends; also while the night is stopping."""
+    said = {"at": "AGM_B_v001 step 9; the limit after that is 240 s", "said": "AGM_A_v001 step 3"}
+    first = attempt("AGM/A", 1, status=DIED, evidence={**GONE, "worker": "gpu-0 on render7", **said})
     second = attempt("AGM/A", 2, status=DIED, evidence={**GONE, "worker": "gpu-1 on render8", "message": "status -11"})
     for stopping in (False, True):
         (action,) = decided([first, second], deaths={"AGM/A": 2}, stopping=stopping)
         assert isinstance(action, Quarantine)
         assert "died 2 times" in action.why
-        assert "attempt 1: on gpu-0 on render7, last at 'step 3 of 40'" in action.why
+        assert "attempt 1: on gpu-0 on render7, last at 'AGM_A_v001 step 3'" in action.why
+        assert "AGM_B" not in action.why
         assert "attempt 2: on gpu-1 on render8, status -11" in action.why
     assert decided([first, second], deaths={"AGM/A": 2}, settled=frozenset({"AGM/A"})) == []
 
