@@ -81,7 +81,7 @@ def one(asked: argparse.Namespace, seed: int) -> dict[str, Any]:
         peace = in_peace(place, rows, kept=asked.reference)
         say("the undisturbed frames are known")
         place.house.submit(*rows)
-        besides = ["server"] * SERVERS + ["database restart"] * (place.postgres is not None)
+        besides = ["server"] * max(1, asked.kills // SERVERS) + ["database restart"] * (place.postgres is not None)
         besides += ["full disk"] * place.mounted
         chance = random.Random(seed)
         faults = Faults(place, plan(asked.kills, seed, besides=besides), chance, tuple(asked.gap), said=say)

@@ -25,14 +25,17 @@ SHARES = {
 }
 """Of a hundred SIGKILLs."""
 
-SERVERS = 2
-"""SIGKILLs of Prefect's server besides, as there are one restart of the database and one full disk."""
+SERVERS = 50
+"""For so many of them the server is killed once besides; there are one restart of the database and one full disk."""
 
 FULL = 10.0
 """Seconds that the disk is full."""
 
 STALE = 90.0
 """Seconds without progress after which the next fault comes all the same."""
+
+ANOTHER, GIVEN_UP = 5.0, 300.0
+"""Seconds that a kind of program may be missing before other faults come first, and before it is left out."""
 
 POOLS = {"gpu": ("gpu worker", "reel"), "cpu": ("finish worker", "finishing"), "night": ("night worker", "night run")}
 
@@ -103,7 +106,8 @@ class Faults:
     _due: float = 0.0
     _progress: int = 0
     _refill: float | None = None
-    _tries: Counter[str] = field(default_factory=Counter)
+    _missed: dict[str, float] = field(default_factory=dict)
+    """Kind of which nobody was there -> since when."""
 
     def step(self, progress: int) -> None:
         """Do the next fault if it is time; `progress` counts what the house has finished so far. Waits a moment."""
@@ -115,7 +119,7 @@ class Faults:
         if self.plan and now > self._due and moved and self._refill is None and self._do(self.plan[0]):
             self._last, self._progress = time.monotonic(), progress
             self._due = self._last + self.random.uniform(*self.gaps)
-        time.sleep(0.02)
+        time.sleep(0.02 if self.plan[:1] == ["ffmpeg"] else 0.1)  # that one lives for a moment
 
     def settle(self) -> None:
         """What stands in the way when no fault comes any more is taken away."""
@@ -135,21 +139,25 @@ class Faults:
             assert self.place.postgres is not None
             self.place.postgres.restart(kill=True)
         elif not self._kill(kind):
-            self._tries[kind] += 1
-            if self._tries[kind] % 250 == 0:  # nobody of that kind for a while: another one first
-                self.plan.insert(min(len(self.plan), self.random.randint(1, 4)), self.plan.pop(0))
-                if self._tries[kind] >= 5000:
-                    self.left_out.append(kind)
-                    self.plan.remove(kind)
-                    self._tries[kind] = 0
+            self._look_elsewhere(kind)
             return False
         else:
             self.plan.pop(0)
-            self._tries[kind] = 0
+            self._missed.pop(kind, None)
             return True
         self.plan.pop(0)
         self._note(kind, "")
         return True
+
+    def _look_elsewhere(self, kind: str) -> None:
+        """Nobody of that kind is there: after a while another one comes first, and in the end it is left out."""
+        waited = time.monotonic() - self._missed.setdefault(kind, time.monotonic())
+        if waited > GIVEN_UP:
+            self.left_out.append(f"{kind}: nobody of that kind was there")
+            self.plan.remove(kind)
+            del self._missed[kind]
+        elif waited > ANOTHER:
+            self.plan.insert(min(len(self.plan), self.random.randint(1, 4)), self.plan.pop(0))
 
     def _kill(self, kind: str) -> bool:
         among = programs(self.place.home)

@@ -39,6 +39,10 @@ _IDLE: Final = (Status.READY.value, Status.FAILED.value)
 """Where a shot stands between two attempts."""
 
 
+CANCELLED: Final = "cancelled by request"
+"""Why an attempt ended that somebody cancelled."""
+
+
 class Attempts:
     """Rights to shots. Every method raises CatalogueUnavailableError if the database fails under it."""
 
@@ -223,8 +227,12 @@ class Attempts:
                 for row, show, code, name in session.execute(query)
             ]
 
-    def give_up(self, flow_run: str, *, why: str, evidence: Mapping[str, Any] | None = None) -> list[Attempt]:
+    def give_up(
+        self, flow_run: str, *, why: str, evidence: Mapping[str, Any] | None = None, spoke: bool = False
+    ) -> list[Attempt]:
         """The run is over, whatever it still believes: what was running died, what was waiting is released.
+
+        `spoke`: its process came to an end by itself, with an error that it told; what was running failed in passing.
 
         The shots' fences rise, so that nothing of it is kept; deaths are counted, and each attempt keeps the evidence,
         with `why` as its `gone`, which tells it from one released by a stop. Works again, and for a flow run that
@@ -242,10 +250,14 @@ class Attempts:
             ended = []
             for attempt in open_attempts(session, list(shots.values())).values():
                 if attempt.flow_run == flow_run:
-                    died = attempt.status == AttemptStatus.RUNNING.value
-                    status = AttemptStatus.DIED if died else AttemptStatus.RELEASED
+                    status, shot = AttemptStatus.RELEASED, shots[attempt.shot_id]
+                    if attempt.status == AttemptStatus.RUNNING.value:
+                        status = AttemptStatus.FAILED if spoke else AttemptStatus.DIED
                     found = {"gone": why, **(evidence or {})}
-                    disclaim(shots[attempt.shot_id], attempt, status, error=why, evidence=found)
+                    failed = status is AttemptStatus.FAILED
+                    disclaim(shot, attempt, status, error=why, transient=failed, evidence=found)
+                    if failed:
+                        complain(session, shot, why)
                     ended.append(attempt)
             ended.sort(key=lambda one: one.id)
             if run is None and ended and ended[0].batch_id is not None:
@@ -304,7 +316,8 @@ class Attempts:
         return self._sessions.write(work)
 
     def cancel(self, names: Sequence[str]) -> list[str]:
-        """Ends the open attempts at these shots, and fences them. Full names of the shots that had one.
+        """Takes these shots out of the batch that is not over: open attempts end, and one that waits to be granted
+        again, after a death or a failure in passing, is not. Full names of the shots that were in it.
 
         Raises like find; then nothing was cancelled.
         """
@@ -312,12 +325,33 @@ class Attempts:
         def work(session: Session) -> list[str]:
             rows = _named(session, names)
             rights = open_attempts(session, rows)
+            cancelled = []
             for row in rows:
                 if row.id in rights:
-                    disclaim(row, rights[row.id], AttemptStatus.CANCELLED, error="cancelled by request")
-            return [full_name(row) for row in rows if row.id in rights]
+                    disclaim(row, rights[row.id], AttemptStatus.CANCELLED, error=CANCELLED)
+                elif not _withdrawn(session, row):
+                    continue
+                cancelled.append(full_name(row))
+            return cancelled
 
         return self._sessions.write(work)
+
+
+def _withdrawn(session: Session, shot: ShotRow) -> bool:
+    """Whether the shot's last attempt in the open batch had ended, but may be followed by another; now it is not."""
+    query = (
+        select(AttemptRow)
+        .join(BatchRow, BatchRow.id == AttemptRow.batch_id)
+        .where(AttemptRow.shot_id == shot.id, BatchRow.slot == 1)
+        .order_by(AttemptRow.fence.desc())
+    )
+    last = session.scalars(query).first()
+    passing = (AttemptStatus.DIED.value, AttemptStatus.RELEASED.value)
+    if last is None or not (last.status in passing or (last.status == AttemptStatus.FAILED.value and last.transient)):
+        return False
+    # the last word on the shot that night; what it died of stays with it
+    last.status, last.error = AttemptStatus.CANCELLED.value, f"{CANCELLED}; before that: {last.error}"
+    return True
 
 
 def _named(session: Session, names: Sequence[str]) -> list[ShotRow]:

@@ -4,6 +4,7 @@
     ├── UnknownShotError               no shot has that name
     ├── AmbiguousShotError             several shows have a shot of that code
     ├── ShotTakenError                 the batch that runs is at that shot
+    ├── ShotChangedError               the request is another one by now; planning it anew will do
     ├── FencedError                    the shot was given to another attempt, or this one was ended
     ├── BatchRunningError              one batch at a time
     ├── CatalogueUnavailableError      wrong url, unwritable home, broken or newer database, lost connection
@@ -52,6 +53,17 @@ class ShotTakenError(CatalogueError):
         )
         self.shot = shot
         self.batch = batch
+
+
+class ShotChangedError(CatalogueError):
+    """The request is another one than the plan was made from."""
+
+    transient = True
+    """Planned anew, it can be rendered."""
+
+    def __init__(self, shot: str) -> None:
+        super().__init__(f"{shot} was submitted anew while it was planned; it is planned again")
+        self.shot = shot
 
 
 class FencedError(CatalogueError):

@@ -19,11 +19,12 @@ from sqlalchemy import ColumnElement, Engine, and_, func, select
 from sqlalchemy.orm import Session, selectinload
 
 from catalogs.database import connect
+from catalogs.errors import ShotChangedError
 from catalogs.footage import Clip, Deliverable, Finding, Status, Take
 from catalogs.night import AttemptStatus
 from catalogs.nights import Nights
 from catalogs.queries import RENDERABLE, UNFINISHED, newest_take_row, settle, shot_row, take_row
-from catalogs.rights import attempt_row, close, held, take_by_hand
+from catalogs.rights import attempt_row, close, full_name, held, take_by_hand
 from catalogs.rows import clip_row, deliverable_row, finding_row, fold, shot_value, take_value
 from catalogs.sessions import Sessions
 from catalogs.shot import Shot
@@ -45,6 +46,8 @@ class ShotRecord:
     """Wall seconds that the newest take has cost; None before its first report."""
     error: str = ""
     """Why the shot failed, with the remedy; empty if it did not."""
+    revision: int = 0
+    """Counts changes of the request: what was planned from an older one does not settle a newer one."""
 
 
 def open_catalogue(url: str) -> Catalogue:
@@ -180,6 +183,7 @@ class Catalogue:
         plan: Callable[[int], Mapping[str, Any]],
         at_least: int = 1,
         fence: int | None = None,
+        revision: int | None = None,
     ) -> Take:
         """The take to work on: the newest if it is unfinished and has this key, else a new version.
 
@@ -188,12 +192,15 @@ class Catalogue:
         their errors cleared. `fence` is the attempt that renders; without one (by hand) a new attempt
         is granted, which ends an earlier one by hand. The take's own `fence` names it to every later call.
 
-        Raises FencedError if the attempt is not the shot's open one, and ShotTakenError if, by hand, the
-        shot has an open attempt in the batch that runs.
+        Raises FencedError if the attempt is not the shot's open one, ShotTakenError if, by hand, the
+        shot has an open attempt in the batch that runs, and ShotChangedError if the request is not the one
+        of `revision` any more: a plan of it would be published as what was asked for since.
         """
 
         def work(session: Session) -> Take:
             shot = shot_row(session, name, lock=True)
+            if revision is not None and revision != shot.revision:
+                raise ShotChangedError(full_name(shot))
             right = take_by_hand(session, shot) if fence is None else held(session, shot, fence)
             newest = newest_take_row(session, shot)
             if newest is not None and newest.status in UNFINISHED and newest.key == key:
@@ -339,6 +346,7 @@ def _record(row: ShotRow, take: TakeRow | None) -> ShotRecord:
         take=value,
         seconds=sum(spent for _, spent in value.seconds) if value and value.seconds else None,
         error=row.error,
+        revision=row.revision,
     )
 
 

@@ -243,6 +243,13 @@ def status(standing: Mapping[str, Any], *, as_json: bool) -> None:
     _print_table(table)
     for entry in standing["rendering"]:
         OUT.print(f"{entry['shot']}: {'running' if entry['running'] else 'interrupted; `dailies render` continues it'}")
+    if batch := standing["batch"]:
+        counted_up = ", ".join(f"{count} {status}" for status, count in batch["counts"].items())
+        OUT.print(Text(f"Batch {batch['batch']} is {batch['status']}: {counted_up or 'nothing granted yet'}"))
+        for run in batch["runs"]:
+            OUT.print(Text(f"  {run['worker']}: {run['said'] or run['name']}"))
+    for entry in standing["quarantined"]:
+        OUT.print(Text(f"{entry['shot']} is quarantined: {entry['error']}; `dailies release` lets it in", style="red"))
     for entry in standing["failed"]:
         OUT.print(Text(f"{entry['shot']} failed: {entry['error']}", style="red"))
     if last := standing["last_batch"]:

@@ -131,6 +131,7 @@ def take_up(
         plan=lambda version: plan_json(ready.plan(version), card=card),
         at_least=first_free_version(versions),
         fence=fence,
+        revision=record.revision,
     )
     plan = ready.plan(take.version)
     if plan.notice:

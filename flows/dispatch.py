@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,7 +20,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.states import Cancelling, Crashed, Scheduled
+from prefect.states import Cancelled, Crashed, Scheduled
 
 from tasks.errors import StepError
 from tasks.recovery import RunState
@@ -112,10 +112,10 @@ class Dispatch:
             except ObjectNotFound:
                 pass
 
-    def cancel(self, flow_run: str) -> None:
-        """Ask a flow run to leave: its worker sends SIGTERM to the process."""
-        with _spoken("cancelling a flow run"):
-            self._client.set_flow_run_state(UUID(flow_run), Cancelling())
+    def call_off(self, flow_run: str) -> None:
+        """Cancel a flow run that no worker has taken up; one that is unknown stays so."""
+        with _spoken("calling off a flow run"), suppress(ObjectNotFound):
+            self._client.set_flow_run_state(UUID(flow_run), Cancelled(message="there is nothing left to do"))
 
     def workers(self, pool: str = GPU_POOL) -> int:
         """How many workers of a pool give signs of life."""

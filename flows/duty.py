@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from prefect.runtime import flow_run
 
 from catalogs.night import Orders, Stage
 from catalogs.store import Catalogue
-from flows.patience import patiently
+from flows.patience import patiently, rest_with
 from flows.settings import Settings
 from tasks.diffusion import device_name
 from tasks.pulse import Pulse, die_with_parent
@@ -66,9 +66,12 @@ def on_duty(
 
     with (
         STOPPING.on_sigterm(),
-        Watchdog(hung, first=settings.patience),
+        Watchdog(hung, first=settings.patience) as watchdog,
         Pulse(beat, on_stop=on_stop, on_lost=on_lost, look=lambda: nights.orders(me)) as pulse,
     ):
-        yield pulse
-    hung.unlink(missing_ok=True)
-    patiently(lambda: nights.leave(me))
+        rest_with(watchdog.resting)
+        try:
+            yield pulse
+        finally:
+            rest_with(nullcontext)
+            patiently(lambda: nights.leave(me))

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from catalogs.night import Attempt, AttemptStatus, Batch, BatchStatus, Run
 from catalogs.store import Catalogue, open_catalogue
+from flows.morning import morning_report
 from flows.patience import patiently
 from flows.planning import check_wishes
 from flows.prefect_server import configured_url, free_port, house_url
@@ -76,11 +77,24 @@ def stop_night(settings: Settings, *, said: Said) -> Mapping[str, Any] | None:
             return None
         catalogue.nights.stop(batch.name)
         said(f"{batch.name} was asked to end: windows at work save what they have, the rest is released")
+        if (configured_url() or house_url(settings)) is None:
+            said("no house is up, so nobody is at work; the batch is ended here")
+            return _end_here(catalogue, settings, batch.name)
         line = ""
-        while (now := catalogue.nights.batch(batch.name)).status is not BatchStatus.ENDED:
+        while (now := patiently(lambda: catalogue.nights.batch(batch.name))).status is not BatchStatus.ENDED:
             line = _say_once(line, _line(catalogue, now), said)
             time.sleep(_LOOK)
         return now.report
+
+
+def _end_here(catalogue: Catalogue, settings: Settings, name: str) -> Mapping[str, Any]:
+    """End a batch that nobody follows, and make its report."""
+    nights = catalogue.nights
+    for attempt in nights.attempts(name, open_only=True):
+        why = "the batch was ended by hand, with nobody at work"
+        nights.end_attempt(attempt.shot, attempt.fence, status=AttemptStatus.RELEASED, error=why)
+    report = morning_report(catalogue, name, zone=settings.night.zone)
+    return nights.end(name, report=report).report
 
 
 def _followed(dispatch: Any, batch: Batch) -> bool:

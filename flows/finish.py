@@ -55,33 +55,46 @@ def finish_shot(shot: str, fence: int, slate: str) -> Any:
         def lost(_: str) -> None:
             os.kill(os.getpid(), signal.SIGTERM)  # the steps run in the main thread, which hears signals
 
-        with (
-            on_duty(
-                catalogue,
-                settings,
-                attempt.batch,
-                Stage.FINISH,
-                name=shot,
-                on_stop=lambda: None,  # what is nearly done is brought to its end
-                on_lost=lost,
-            ) as pulse,
-        ):
+        with on_duty(
+            catalogue,
+            settings,
+            attempt.batch,
+            Stage.FINISH,
+            name=shot,
+            on_stop=lambda: None,  # what is nearly done is brought to its end
+            on_lost=lost,
+        ) as pulse:
             try:
-                with pulse.holding(shot), swept(work_of(record.shot, settings), what=shot):
+                with pulse.holding(shot):
                     outcome = _finish(record, attempt, catalogue, settings)
             except FencedError as error:
                 return Cancelled(message=str(error))
             except KeyboardInterrupt:
-                why = "its process was asked to leave; what is finished is kept"
-                status, evidence = AttemptStatus.RELEASED, {"gone": why}
-                if cancelled(str(flow_run.id)):
-                    status, evidence, why = AttemptStatus.CANCELLED, {}, "its flow run was cancelled in Prefect"
-                patiently(lambda: nights.end_attempt(shot, fence, status=status, error=why, evidence=evidence))
-                return Cancelled(message=why)
+                return _left(catalogue, attempt, str(flow_run.id))
     if outcome["error"]:
         LOG.error("%s: %s", shot, outcome["error"].removeprefix(f"{shot}: "))
         return Failed(message=outcome["error"], data=outcome)
     return Completed(message=outcome["slate"], data=outcome)
+
+
+def _left(catalogue: Catalogue, attempt: Attempt, me: str) -> Any:
+    """The state of a run that was asked to leave: what it had not published is given back."""
+    why = "its process was asked to leave; what is finished is kept"
+    gone = cancelled(me)
+    status, evidence = AttemptStatus.RELEASED, {"gone": why}
+    if gone:
+        status, evidence, why = AttemptStatus.CANCELLED, {}, "its flow run was cancelled in Prefect"
+    nights = catalogue.nights
+    mine = patiently(
+        lambda: nights.end_attempt(attempt.shot, attempt.fence, status=status, error=why, evidence=evidence)
+    )
+    done = any(
+        one.fence == attempt.fence and one.status is AttemptStatus.DONE
+        for one in patiently(lambda: nights.attempts(shot=attempt.shot))
+    )
+    if done and not mine:
+        return Completed(message=f"{attempt.shot} was published before it was asked to leave")
+    return Cancelled(message=why) if gone else Failed(message=why)
 
 
 def _finish(record: ShotRecord, attempt: Attempt, catalogue: Catalogue, settings: Settings) -> dict[str, Any]:
@@ -89,12 +102,13 @@ def _finish(record: ShotRecord, attempt: Attempt, catalogue: Catalogue, settings
     seconds: dict[str, float] = {}
     handover: Handover | None = None
     try:
-        handover = read_handover(work_of(record.shot, settings), what=record.shot.name)
-        begun = _taken_up(record, handover, attempt, catalogue, settings)
-        with progress_artifact(begun.plan.slate, first=SHARES["join"][0]):
-            made = finish_take(
-                begun.plan, handover.generated, begun.place, interpolator=begun.interpolator, seconds=seconds
-            )
+        with swept(work_of(record.shot, settings), what=record.shot.name):
+            handover = read_handover(work_of(record.shot, settings), what=record.shot.name)
+            begun = _taken_up(record, handover, attempt, catalogue, settings)
+            with progress_artifact(begun.plan.slate, first=SHARES["join"][0]):
+                made = finish_take(
+                    begun.plan, handover.generated, begun.place, interpolator=begun.interpolator, seconds=seconds
+                )
         Recorder(catalogue, begun.plan, batch=attempt.batch).finished(seconds)
         return settle(begun, made, catalogue, {**handover.generated.seconds, **seconds})
     except FencedError:

@@ -75,6 +75,8 @@ class Follower:
     """As they stood at the last look."""
     _known: dict[str, _Known] = field(default_factory=dict)
     _looked: float = 0.0
+    _reels: int = 0
+    """Number of the last reel that was named here."""
 
     def turn(self) -> bool:
         """Look once and do what is to be done. True while there is, or may be, more to do.
@@ -113,7 +115,8 @@ class Follower:
             LOG.warning("%s: %s", self.batch, error)
             return {}
         now, beating = self.clock(), {run.flow_run: run for run in runs}
-        paused = now - self._looked > PAUSE
+        # what passed while nobody looked is no silence
+        gap = now - self._looked if self._looked and now - self._looked > PAUSE else 0.0
         self._looked = now
         names = {attempt.flow_run: attempt for attempt in attempts if attempt.open}
         seen = {}
@@ -123,7 +126,7 @@ class Follower:
             if found.message == SILENT and run is not None:
                 # the server missed its beats; the catalogue may have heard them, and knows better
                 found = replace(found, state=RunState.RUNNING)
-            known = self._remember(flow_run, found, run, now, paused=paused)
+            known = self._remember(flow_run, found, run, now, gap=gap)
             seen[flow_run] = RunSeen(
                 flow_run=flow_run,
                 stage=attempt.stage,
@@ -137,12 +140,11 @@ class Follower:
             )
         return seen
 
-    def _remember(self, flow_run: str, found: Looked, run: Run | None, now: float, *, paused: bool) -> _Known:
+    def _remember(self, flow_run: str, found: Looked, run: Run | None, now: float, *, gap: float) -> _Known:
         known = self._known.get(flow_run)
         if known is None or known.state is not found.state:
             known = self._known[flow_run] = _Known(found.state, now, known.beats if known else None, now)
-        if paused:
-            known.since = known.heard = now
+        known.since, known.heard = min(now, known.since + gap), min(now, known.heard + gap)
         if run is not None and run.beats != known.beats:
             known.beats, known.heard = run.beats, now
         return known
@@ -156,7 +158,9 @@ class Follower:
                 LOG.warning("%s: %s", self.batch, why)
                 if evidence.get("state") == "cancelled":
                     self._cancel(flow_run, attempts)
-                nights.give_up(flow_run, why=why, evidence={**evidence, **self._last_words(flow_run)})
+                # a run that failed or completed told why, and is no process that died
+                spoke = evidence.get("state") in ("failed", "completed")
+                nights.give_up(flow_run, why=why, evidence={**evidence, **self._last_words(flow_run)}, spoke=spoke)
                 self.dispatch.crash(flow_run, why)
             case Regrant():
                 self._regrant(action, attempts)
@@ -165,6 +169,7 @@ class Follower:
                 nights.quarantine(shot, error=why)
             case Release(shot, fence):
                 nights.end_attempt(shot, fence, status=AttemptStatus.RELEASED, error="the batch ended before its turn")
+                self._call_off({one.flow_run for one in attempts if one.shot == shot and one.fence == fence})
             case DispatchReel(reel):
                 self.start_reel(reel, attempts)
             case DispatchFinish(shot, fence):
@@ -177,7 +182,7 @@ class Follower:
         later = max((attempt.not_before for attempt in its if attempt.not_before), default=None)
         flow_run = self.dispatch.run(
             RENDER_REEL,
-            key=f"{self.batch} {reel}",
+            key=f"{self.batch} {reel} {min(attempt.granted for attempt in its).isoformat()}",
             name=f"{self.batch} {reel}",
             parameters={"batch": self.batch, "reel": reel},
             tags=[self.batch, *sorted({attempt.shot.partition("/")[0] for attempt in its})],
@@ -186,7 +191,7 @@ class Follower:
         self.catalogue.nights.assign(self.batch, reel, flow_run=flow_run)
 
     def _regrant(self, action: Regrant, attempts: Sequence[Attempt]) -> None:
-        reel = "" if action.stage is Stage.FINISH else next_reel(attempts)
+        reel = "" if action.stage is Stage.FINISH else self._next_reel(attempts)
         last = {attempt.shot: attempt for attempt in attempts}
         granted = self.catalogue.nights.grant(
             self.batch,
@@ -200,11 +205,21 @@ class Follower:
         names = ", ".join(attempt.shot for attempt in granted[:4])
         LOG.info("%s: granted again (%s): %s", self.batch, action.why, names)
 
+    def _call_off(self, flow_runs: set[str]) -> None:
+        """A run that waits for a worker would only start to be told that there is nothing to do."""
+        for flow_run in flow_runs:
+            known = self._known.get(flow_run)
+            if known is not None and known.state is RunState.SCHEDULED:
+                self.dispatch.call_off(flow_run)
+
     def _cancel(self, flow_run: str, attempts: Sequence[Attempt]) -> None:
-        """Somebody cancelled the run in Prefect: what it had not begun is not wanted tonight."""
+        """Somebody cancelled the run in Prefect: what it had is not wanted tonight.
+
+        Prefect's worker kills a run thirty seconds after it was asked to leave; a step of a large model takes longer.
+        """
         why = "its run was cancelled in Prefect"
         for attempt in attempts:
-            if attempt.open and attempt.flow_run == flow_run and attempt.status is AttemptStatus.WAITING:
+            if attempt.open and attempt.flow_run == flow_run:
                 self.catalogue.nights.end_attempt(
                     attempt.shot, attempt.fence, status=AttemptStatus.CANCELLED, error=why
                 )
@@ -213,8 +228,8 @@ class Follower:
         """Where a process was that is gone, and its stack if it hung."""
         return {name: words[:_EVIDENCE] for name, words in left_behind(last_words(self.home, flow_run)).items()}
 
-
-def next_reel(attempts: Sequence[Attempt]) -> str:
-    """A name that no reel of the batch has yet: `reel 07`."""
-    numbers = [int(word) for attempt in attempts if (word := attempt.reel.rpartition(" ")[2]).isdigit()]
-    return f"reel {max(numbers, default=0) + 1:02d}"
+    def _next_reel(self, attempts: Sequence[Attempt]) -> str:
+        """A name that no reel of the batch has yet, `reel 07`: none in `attempts`, and none given since that look."""
+        numbers = [int(word) for attempt in attempts if (word := attempt.reel.rpartition(" ")[2]).isdigit()]
+        self._reels = max(self._reels, *numbers, 0) + 1
+        return f"reel {self._reels:02d}"

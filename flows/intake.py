@@ -1,4 +1,4 @@
-"""The inbox: a shot list that is laid into it is taken in within a minute, without anybody at a terminal.
+"""The inbox: a shot list that is laid into it is taken in within minutes, without anybody at a terminal.
 
 Knows: the inbox's folders and when a file is complete; that a batch may have lost whoever followed it. Does not know:
 what is wrong with a list (catalogs.shotlist).
@@ -55,7 +55,11 @@ def intake() -> Any:
     taken: list[str] = []
     refused: list[str] = []
     for path in complete_lists(settings.home / INBOX):
-        (taken if take_in(path, settings) else refused).append(path.name)
+        try:
+            (taken if take_in(path, settings) else refused).append(path.name)
+        except OSError as error:  # a name too long for a time in front of it, a folder that is not ours
+            LOG.error("%s stays in the inbox: %s", path.name, error.strerror or error)
+            refused.append(path.name)
     if refused:
         return Failed(message=f"refused: {', '.join(refused)}; {settings.home / INBOX / REFUSED} says why")
     return Completed(message=f"taken in: {', '.join(taken)}" if taken else "the inbox is empty")

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from catalogs.errors import CatalogueUnavailableError
 from catalogs.night import Attempt, AttemptStatus, Batch, BatchStatus, Stage
 from catalogs.store import Catalogue, open_catalogue
 from flows.automations import BATCH_ENDED, BATCH_STALLED
-from flows.dispatch import Dispatch, dispatching
+from flows.dispatch import Dispatch, DispatchError, dispatching
 from flows.follow import EVERY, Follower
 from flows.morning import morning_report, night_sheet
 from flows.patience import patiently
@@ -42,6 +43,9 @@ STALL: Final = 1800.0
 
 MOST_RESUMED: Final = 20
 """How often a batch is taken up again: whatever ends every flow run that follows it would do so all night."""
+
+ARRIVE: Final = 60.0
+"""Seconds that a night waits for workers to show up: after a restart of everything they come a little later."""
 
 LEAVE: Final = 90.0
 """Seconds that a night which was asked to leave waits for the workers to save what they have."""
@@ -66,28 +70,57 @@ def nightly(
     settings = Settings.read()
     wishes = {"require_rife": require_rife, "profile": profile, "allow_smaller": allow_smaller}
     me, now = str(flow_run.id), datetime.now(UTC)
-    with open_catalogue(settings.database_url) as catalogue, dispatching() as dispatch, STOPPING.on_sigterm():
+    with STOPPING.on_sigterm(), dispatching() as dispatch, _catalogue(settings) as catalogue:
         nights = catalogue.nights
         batch = patiently(nights.running)
         if batch is None and resume and not (scheduled and missed(catalogue, settings, now)):
             return Completed(message="no batch is open; nothing to take up")
         if batch is None and scheduled and not settings.night.holds(now):
             return Completed(message=f"it is not night ({settings.night} {settings.night.zone}); nothing was started")
-        if batch is None:
-            ends = settings.night.end(until, now, scheduled=scheduled)
+        report: dict[str, Any] | None = None
+        if batch is not None:
+            report = _take_up(catalogue, settings, dispatch, batch, me)
+            if report is None:
+                return Completed(message=f"{batch.name} was taken up by another flow run")
+            if STOPPING.leaving or not (scheduled and missed(catalogue, settings, datetime.now(UTC))):
+                return _state(report)
+            LOG.warning("%s was left from another night and is over; tonight's begins", batch.name)
+        try:
+            ends = settings.night.end(until, datetime.now(UTC), scheduled=scheduled)
             batch = _open(catalogue, settings, dispatch, ends, wishes, me)
-        else:
-            name = batch.name
-            batch = patiently(lambda: nights.adopt(name, flow_run=me))
-            LOG.warning("%s is taken up again", name)
-            if batch.resumed > MOST_RESUMED:
-                tell(BATCH_STALLED, name, f"it was taken up {batch.resumed} times and is ended; the logs say why")
-                patiently(lambda: nights.stop(name))
-        _Night(catalogue, settings, dispatch, batch).follow()
-        report = _end(catalogue, settings, batch.name)
-    if report["counts"]["failed"] or report["counts"]["quarantined"]:
-        return Failed(message=report["summary"], data=report)
-    return Completed(message=report["summary"], data=report)
+        except Exception as error:
+            tell(BATCH_STALLED, f"{now:%Y-%m-%d}", f"the night did not begin: {error}")
+            raise
+        if not _Night(catalogue, settings, dispatch, batch, me).follow():
+            return Completed(message=f"{batch.name} was taken up by another flow run")
+        return _state(_end(catalogue, settings, batch.name))
+
+
+def _state(report: Mapping[str, Any]) -> Any:
+    failed = report["counts"]["failed"] or report["counts"]["quarantined"]
+    return (Failed if failed else Completed)(message=report["summary"], data=dict(report))
+
+
+@contextmanager
+def _catalogue(settings: Settings) -> Iterator[Catalogue]:
+    """The catalogue, waited for: a database that restarts as the night begins costs a minute of it."""
+    with patiently(lambda: open_catalogue(settings.database_url)) as catalogue:
+        yield catalogue
+
+
+def _take_up(
+    catalogue: Catalogue, settings: Settings, dispatch: Dispatch, batch: Batch, me: str
+) -> dict[str, Any] | None:
+    """Follow a batch that another flow run has opened, to its report; None if yet another one took it over."""
+    nights, name = catalogue.nights, batch.name
+    batch = patiently(lambda: nights.adopt(name, flow_run=me))
+    LOG.warning("%s is taken up again", name)
+    if batch.resumed > MOST_RESUMED:
+        tell(BATCH_STALLED, name, f"it was taken up {batch.resumed} times and is ended; the logs say why")
+        patiently(lambda: nights.stop(name))
+    if not _Night(catalogue, settings, dispatch, batch, me).follow():
+        return None
+    return _end(catalogue, settings, name)
 
 
 def missed(catalogue: Catalogue, settings: Settings, now: datetime) -> bool:
@@ -105,28 +138,52 @@ def _open(
     me: str,
 ) -> Batch:
     """Plan the night and write the plan down; nothing is granted yet."""
-    workers = dispatch.workers()
+    workers = _workers(dispatch)
     if not workers:
         LOG.warning("no GPU worker gives a sign of life; the night is planned for one and waits for it")
-    found = tonight(catalogue, settings, workers=max(1, workers), until=until, now=datetime.now(UTC), wishes=wishes)
+    found = patiently(
+        lambda: tonight(catalogue, settings, workers=max(1, workers), until=until, now=datetime.now(UTC), wishes=wishes)
+    )
     for shot, error in found.refused:
-        catalogue.fail_shot(shot, error)
-    return catalogue.nights.open_batch(until=until, wishes=wishes, plan=night_plan_json(found), flow_run=me)
+        _refuse(catalogue, shot, error)
+    plan = night_plan_json(found)
+    return patiently(lambda: catalogue.nights.open_batch(until=until, wishes=wishes, plan=plan, flow_run=me))
+
+
+def _refuse(catalogue: Catalogue, shot: str, error: str) -> None:
+    patiently(lambda: catalogue.fail_shot(shot, error))
+
+
+def _workers(dispatch: Dispatch) -> int:
+    """How many GPU workers give signs of life; asked again while there are none, or while the server is away."""
+    deadline = time.monotonic() + ARRIVE
+    while True:
+        try:
+            if (found := dispatch.workers()) or time.monotonic() > deadline:
+                return found
+        except DispatchError as error:
+            if time.monotonic() > deadline + ARRIVE:
+                raise
+            LOG.warning("waiting for the Prefect server: %s", error)
+        time.sleep(EVERY)
 
 
 class _Night:
     """A batch that is followed."""
 
-    def __init__(self, catalogue: Catalogue, settings: Settings, dispatch: Dispatch, batch: Batch) -> None:
-        self._nights, self._batch = catalogue.nights, batch
+    def __init__(self, catalogue: Catalogue, settings: Settings, dispatch: Dispatch, batch: Batch, me: str) -> None:
+        self._nights, self._batch, self._me = catalogue.nights, batch, me
         self._follower = Follower(catalogue, settings.home, batch.name, dispatch)
         self._leave_at: float | None = None
         self._seen: object = None
         self._moved = time.monotonic()
         self._told_stalled = False
 
-    def follow(self) -> None:
-        """Until nothing is open, or until we were asked to leave and have waited long enough."""
+    def follow(self) -> bool:
+        """Until nothing is open, or until we were asked to leave and have waited long enough.
+
+        False if another flow run follows the batch by now: Prefect took us for dead, and it is theirs.
+        """
         granted = False
         with batch_artifact(self._batch.name) as show:
             while True:
@@ -134,12 +191,14 @@ class _Night:
                     if not granted:
                         self._grant()
                         granted = True
+                    if self._nights.batch(self._batch.name).flow_run != self._me:
+                        return False
                     self._end_window()
                     more = self._follower.turn()
                     show(self._share())
                     self._watch_for_stall()
                     if not more or (self._leave_at is not None and time.monotonic() > self._leave_at):
-                        return
+                        return True
                     time.sleep(EVERY)
                 except CatalogueUnavailableError as error:
                     LOG.warning("%s: waiting for the catalogue: %s", self._batch.name, error)

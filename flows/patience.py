@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Final, TypeVar
 
 from catalogs.errors import CatalogueUnavailableError
@@ -21,6 +21,15 @@ PATIENCE: Final = 180.0
 _FIRST, _LONGEST = 0.2, 5.0  # seconds between two tries: doubled each time, up to the second
 
 T = TypeVar("T")
+
+
+_resting: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def rest_with(context: Callable[[], AbstractContextManager[None]]) -> None:
+    """Wait inside `context` from now on: to a watchdog, waiting for a database is not hanging."""
+    global _resting
+    _resting = context
 
 
 def patiently(call: Callable[[], T], *, seconds: float = PATIENCE) -> T:
@@ -51,4 +60,5 @@ def _waits(seconds: float) -> Iterator[float]:
 def _sleep(seconds: float, error: CatalogueUnavailableError) -> None:
     if seconds == _FIRST:
         LOG.info("waiting for the catalogue: %s", error)
-    time.sleep(seconds)
+    with _resting():
+        time.sleep(seconds)

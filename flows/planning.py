@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -188,11 +189,44 @@ def standing(settings: Settings) -> dict[str, Any]:
         counts = catalogue.counts()
         rendering = catalogue.shots(status=Status.RENDERING)
         failed = catalogue.shots(status=Status.FAILED)
+        quarantined = catalogue.shots(status=Status.QUARANTINED)
+        batch = batch_at_work(catalogue)
+    held = {shot["shot"] for shot in batch["shots"]} if batch else set()
     return {
         "shots": {status.value: counts.get(status, 0) for status in Status},
-        "rendering": [{"shot": record.shot.name, "running": _running(settings, record)} for record in rendering],
+        "rendering": [
+            {"shot": record.shot.name, "running": record.shot.name in held or _running(settings, record)}
+            for record in rendering
+        ],
         "failed": [{"shot": record.shot.name, "error": record.error} for record in failed],
+        "quarantined": [{"shot": record.shot.name, "error": record.error} for record in quarantined],
+        "batch": batch,
         "last_batch": last_batch(settings.home / BATCHES),
+    }
+
+
+def batch_at_work(catalogue: Catalogue) -> dict[str, Any] | None:
+    """The night that is not over: how many shots are where, who is at what, which it holds; None if there is none."""
+    batch = catalogue.nights.running()
+    if batch is None:
+        return None
+    newest = {attempt.shot: attempt for attempt in catalogue.nights.attempts(batch.name)}
+    count = Counter(attempt.status.value for attempt in newest.values())
+    return {
+        "batch": batch.name,
+        "status": batch.status.value,
+        "started": batch.started.isoformat(timespec="seconds"),
+        "until": batch.until.isoformat(timespec="seconds") if batch.until else None,
+        "counts": dict(count),
+        "shots": [
+            {"shot": attempt.shot, "status": attempt.status.value, "stage": attempt.stage.value}
+            for attempt in newest.values()
+            if attempt.open
+        ],
+        "runs": [
+            {"worker": run.worker, "name": run.name, "said": run.said}
+            for run in catalogue.nights.runs(batch.name, open_only=True)
+        ],
     }
 
 

@@ -70,7 +70,7 @@ class _Reel:
         self._batch, self._name, self._me = night, reel, str(flow_run.id)
         self._wishes = Wishes(**night.wishes)
         self._model = ""
-        self._cancelled = False
+        self._cancelled: bool | None = None
         self._made: list[str] = []
         self._failed: list[str] = []
         self._seen: set[tuple[str, int]] = set()
@@ -101,10 +101,11 @@ class _Reel:
             work.result()
         except KeyboardInterrupt:
             LOG.warning("%s: asked to leave; the window at work saves its checkpoint", self._name)
-            self._cancelled = cancelled(self._me)
             STOPPING.leave()
             wait([work], timeout=60)
-            return Cancelled(message=f"asked to leave: {self._counts()}")
+            # Cancelled says that somebody cancelled it: its shots are then left alone for tonight
+            ended = Cancelled if self._is_cancelled() else Failed
+            return ended(message=f"asked to leave: {self._counts()}")
         finally:
             for pool in (self._side, self._post, engine):
                 pool.shutdown(wait=not STOPPING.leaving)
@@ -145,11 +146,15 @@ class _Reel:
                 return None
             self._seen.add((attempt.shot, attempt.fence))
             record = self._record(attempt)
-            try:
-                return attempt, record, make_ready(record, self._settings, self._wishes)
-            except Exception as error:  # said when its turn comes
-                return attempt, record, error
+            return attempt, record, self._made_ready(record)
         return None
+
+    def _made_ready(self, record: ShotRecord) -> Ready | Exception:
+        """What can be found out beforehand; an error is said when the shot's turn comes."""
+        try:
+            return make_ready(record, self._settings, self._wishes)
+        except Exception as error:
+            return error
 
     def _next_attempt(self) -> Attempt | None:
         """Our own next one, else one of another reel of the same model."""
@@ -175,12 +180,16 @@ class _Reel:
             return
         if self._too_late(attempt):
             self._give_back(attempt, NO_TIME, gone=False)
+            self._model = ""  # what others have waiting is theirs to judge: this machine's clock may be wrong
             return
         shot = record.shot
         seconds: dict[str, float] = {}
         plan = None
         try:
             patiently(lambda: self._nights.begin(shot.name, attempt.fence, flow_run=self._me))
+            now = self._record(attempt)
+            if now.revision != record.revision:  # submitted anew since it was made ready
+                record, ready, shot = now, self._made_ready(now), now.shot
             if isinstance(ready, Exception):
                 raise ready
             plan = ready.plan(ready.version)
@@ -229,11 +238,17 @@ class _Reel:
     def _give_back(self, attempt: Attempt, why: str, *, gone: bool) -> None:
         """`gone`: because of this process, not of the shot; another one is to take it up."""
         status, evidence = AttemptStatus.RELEASED, {"gone" if gone else "carried": why}
-        if gone and self._cancelled:
+        if gone and self._is_cancelled():
             status, evidence, why = AttemptStatus.CANCELLED, {}, "its reel was cancelled in Prefect"
         patiently(
             lambda: self._nights.end_attempt(attempt.shot, attempt.fence, status=status, error=why, evidence=evidence)
         )
+
+    def _is_cancelled(self) -> bool:
+        """Whether somebody cancelled this run in Prefect; asked once, when it is told to leave."""
+        if self._cancelled is None:
+            self._cancelled = STOPPING.leaving and cancelled(self._me)
+        return self._cancelled
 
     def _release_rest(self) -> None:
         for attempt in self._nights.attempts(self._batch.name, reel=self._name, open_only=True):
@@ -268,7 +283,7 @@ def call_for_finish(catalogue: Catalogue, attempt: Attempt, record: ShotRecord) 
         with dispatching() as dispatch:
             made = dispatch.run(
                 FINISH_SHOT,
-                key=f"finish {attempt.shot} {attempt.fence}",
+                key=f"finish {attempt.shot} {attempt.fence} {attempt.granted.isoformat()}",
                 name=name,
                 parameters={"shot": attempt.shot, "fence": attempt.fence, "slate": name},
                 tags=labels(shot, attempt.batch),

@@ -151,7 +151,6 @@ def failed(
                 name, attempt.fence, status=AttemptStatus.FAILED, error=message, transient=transient
             )
         )
-        patiently(lambda: catalogue.fail_shot(name, message))
     if plan:
         return report(plan, status=Status.FAILED, error=message, seconds=seconds)
     return bare_report(name, error=message)

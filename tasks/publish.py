@@ -192,8 +192,6 @@ def publish(
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for stale in folder.parent.glob(f".{folder.name}.*"):
-            shutil.rmtree(stale, ignore_errors=True)
         aside.mkdir()
         for kept in files:
             _link(kept.path, aside / kept.path.name)
@@ -203,6 +201,9 @@ def publish(
         fsync_tree(aside)
         with guard():
             os.rename(aside, folder)
+            # what dead attempts left; only under the guard, or one that was given up would sweep a living one's
+            for stale in folder.parent.glob(f".{folder.name}.*"):
+                shutil.rmtree(stale, ignore_errors=True)
         fsync_folder(folder.parent)
     except OSError as error:
         raise StepError(

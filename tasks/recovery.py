@@ -183,6 +183,8 @@ def decide(seen: Seen, rules: Rules = Rules()) -> list[Action]:
     actions: list[Action] = [*_given_up(open_now, seen, rules)]
     if seen.stopping:
         actions += _released(open_now, seen, rules)
+        # windows that were handed over a moment ago are finished, if there is a worker for it
+        actions += [action for action in _dispatched(open_now, seen) if isinstance(action, DispatchFinish)]
     else:
         actions += _dispatched(open_now, seen)
     ended = [
@@ -245,7 +247,7 @@ def _released(open_now: Iterable[Attempt], seen: Seen, rules: Rules) -> list[Rel
 
     def unclaimed(attempt: Attempt) -> bool:
         if not attempt.flow_run:
-            return True
+            return attempt.stage is Stage.GENERATE
         run = seen.runs.get(attempt.flow_run)
         if run is None or run.state is not RunState.SCHEDULED:
             return False

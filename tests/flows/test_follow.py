@@ -1,0 +1,82 @@
+"""Claims about following a night: what is decided is carried out as it was meant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from catalogue_nights import begun, opened, stocked
+
+from catalogs.night import Batch
+from catalogs.store import Catalogue, open_catalogue
+from flows.dispatch import Looked
+from flows.follow import Follower
+from tasks.recovery import RunState
+
+pytestmark = pytest.mark.expects_log
+
+
+class Server:
+    """Flow runs that wait for a worker until they are said to be something else."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, RunState] = {}
+
+    def run(self, deployment: str, *, key: str, **_: Any) -> str:
+        del deployment
+        self.states.setdefault(key, RunState.SCHEDULED)
+        return key
+
+    def look(self, runs: Sequence[str]) -> Mapping[str, Looked]:
+        return {run: Looked(self.states[run], datetime.now(UTC), "") for run in runs if run in self.states}
+
+    def crash(self, flow_run: str, why: str) -> None:
+        del why
+        self.states[flow_run] = RunState.CRASHED
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    """An empty one."""
+    with open_catalogue(f"sqlite:///{tmp_path / 'catalogue.sqlite'}") as made:
+        yield made
+
+
+def at_work(catalogue: Catalogue, follower: Follower, reels: Mapping[str, Sequence[str]], batch: Batch) -> None:
+    """Reels that were granted and dispatched; each has begun its first shot."""
+    for reel, shots in reels.items():
+        catalogue.nights.grant(batch.name, reel, shots, models=dict.fromkeys(shots, "m"))
+    follower.turn()
+    for reel in reels:
+        first = catalogue.nights.attempts(batch.name, reel=reel)[0]
+        catalogue.nights.begin(first.shot, first.fence, flow_run=first.flow_run)
+        begun(catalogue, first.shot, first.fence)
+
+
+def waiting(catalogue: Catalogue, batch: Batch) -> dict[str, list[str]]:
+    """Reel -> its open shots."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for attempt in catalogue.nights.attempts(batch.name, open_only=True):
+        found[attempt.reel].append(attempt.shot.rpartition("/")[2])
+    return dict(found)
+
+
+def test_what_two_lost_runs_held_goes_back_to_two_and_suspects_stay_alone(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Every grant of one look gets a reel of its own: nothing else would keep two workers, or two suspects, apart."""
+    stocked(catalogue, "ABCDEF")
+    batch, server = opened(catalogue), Server()
+    follower = Follower(catalogue, tmp_path, batch.name, server)  # type: ignore[arg-type]
+    at_work(catalogue, follower, {"reel 01": ["AGM/A", "AGM/B", "AGM/C"], "reel 02": ["AGM/D", "AGM/E"]}, batch)
+    server.states = dict.fromkeys(server.states, RunState.CRASHED)
+    follower.turn()
+    follower.turn()
+    assert waiting(catalogue, batch) == {"reel 03": ["B", "C"], "reel 04": ["E"]}
+
+    for shot in ("AGM/B", "AGM/C", "AGM/E"):
+        catalogue.nights.cancel([shot])
+    follower.turn()
+    assert waiting(catalogue, batch) == {"reel 05": ["A"], "reel 06": ["D"]}
