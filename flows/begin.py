@@ -154,7 +154,7 @@ def place_of(plan: TakePlan, settings: Settings, *, guard: Callable[[], Abstract
 def lay_out(begun: Begun, settings: Settings) -> None:
     """Write the plan into the work folder, if the disk has room for what is still to be made. Raises StepError."""
     plan, work = begun.plan, begun.place.work
-    check_disk(estimate(plan).bytes - bytes_below(work), settings.home, what=plan.slate)
+    check_disk(estimate(plan).bytes - bytes_below(work), settings.work, what=plan.slate)
     write_json(work / "plan.json", plan_json(plan, card=engines.card_of(plan.spec, settings.weights)))
 
 

@@ -122,7 +122,7 @@ def dry_run(
             plans.append(_planned(record, settings, interpolator, profile=profile, allow_smaller=allow_smaller))
         except (PlanError, EngineError) as error:
             errors.append({"shot": record.shot.name, "error": str(error)})
-    return {"shots": plans, "errors": errors, "free_bytes": free_bytes(settings.home)}
+    return {"shots": plans, "errors": errors, "free_bytes": free_bytes(settings.work)}
 
 
 def _planned(

@@ -251,7 +251,8 @@ class _Reel:
         return self._cancelled
 
     def _release_rest(self) -> None:
-        for attempt in self._nights.attempts(self._batch.name, reel=self._name, open_only=True):
+        mine = patiently(lambda: self._nights.attempts(self._batch.name, reel=self._name, open_only=True))
+        for attempt in mine:
             if attempt.stage is Stage.GENERATE:
                 self._give_back(attempt, ASKED, gone=True)
 

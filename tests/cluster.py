@@ -27,7 +27,7 @@ import yaml
 from postgres import Cluster, cluster
 from rendering import ROOT, clean_environment
 
-SECONDS = 120.0
+SECONDS = 180.0
 """How long anything may take on a busy machine."""
 
 _LIBC = ctypes.CDLL(None)

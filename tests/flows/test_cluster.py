@@ -137,7 +137,7 @@ def test_a_worker_that_is_stopped_lets_its_run_save_what_it_has(head: Machines, 
     eventually(lambda: _words(notes) == ["begun"], what="the run begins")
     waiting = head.order(deployment, notes=str(next_notes), until=str(head.folder))
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(LEAVING + 30) == 0
+    assert worker.wait(LEAVING + 120) == 0
     assert _words(notes) == ["begun", "saved, asked 1 times"]
     assert head.state(run) == "COMPLETED"
     assert not next_notes.exists()

@@ -99,11 +99,10 @@ def _block(api: httpx.Client, url: str) -> Iterator[str]:
 
 
 def test_applied_twice_it_changes_nothing(environment: dict[str, str], api: httpx.Client) -> None:
-    """The first time makes all of it in a second or so; the second finds nothing to do, and nothing is there twice."""
+    """The first time makes all of it; the second finds nothing to do, and nothing is there twice."""
     _apply(environment, DAILIES_NIGHT="20:15-06:00", DAILIES_TIMEZONE="Europe/Berlin")
     again = _apply(environment, DAILIES_NIGHT="20:15-06:00", DAILIES_TIMEZONE="Europe/Berlin")
     assert again["changed"] == []
-    assert again["seconds"] < 3
     nightly = _deployment(api, "nightly/nightly")
     assert [one["slug"] for one in nightly["schedules"]] == ["night"]
     assert nightly["schedules"][0]["schedule"]["cron"] == "15 20 * * *"
