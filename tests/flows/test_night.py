@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,12 +129,22 @@ def ended(run: subprocess.Popen[str], code: int = 0, seconds: float = 300) -> di
 
 
 def api(house: House, path: str, **asked: Any) -> Any:
-    """An answer of the house's Prefect server."""
+    """An answer of the house's Prefect server to a POST, or to a GET where nothing is asked for.
+
+    Asked again where SQLite was locked: the server answers 503 then.
+    """
     url = json.loads((house.home / "prefect" / "house.json").read_text())["url"]
-    body = json.dumps(asked).encode()
-    request = urllib.request.Request(f"{url}/{path}", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.loads(answer.read())
+    body = json.dumps(asked).encode() if asked else None
+    for left in reversed(range(60)):
+        try:
+            request = urllib.request.Request(f"{url}/{path}", body, {"content-type": "application/json"})
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not left:
+                raise
+            time.sleep(0.5)
+    raise AssertionError("unreachable")
 
 
 def pace(house: House, seconds: float) -> None:
@@ -182,7 +193,7 @@ def test_a_night_from_list_to_report(night: House, catalogue: Catalogue) -> None
     assert {"AGM", "SQ010", report["batch"]} <= names["AGM_SQ010_A00_v001"]
     gone.write_bytes(night.plate.read_bytes())
     assert [entry["outcome"] for entry in ended(begun(night))["shots"]] == ["done"]  # a failure that was mended
-    artifacts = {one["key"]: one for one in api(night, "artifacts/latest/filter")}
+    artifacts = {one["key"]: one for one in api(night, "artifacts/latest/filter", limit=200)}
     assert f"# Night of {report['batch']}" in artifacts[f"report-{report['batch']}"]["data"]
     assert artifacts[f"progress-{report['batch']}"]["data"] == 100.0
     assert artifacts["thumbnail-agm-sq010-a00-v001"]["data"].startswith("data:image/jpeg;base64,")
@@ -313,12 +324,6 @@ def test_a_list_in_the_inbox_is_taken_in(night: House, catalogue: Catalogue) -> 
     path.write_text("show,shot,plate,prompt,frames,fps,resolution\nAGM,G01,g.png,noise,24,24,160x96\n")
     for file in (plate, path):
         os.utime(file, (time.time() - 60, time.time() - 60))
-    deployment = _get(night, "deployments/name/intake/intake")["id"]
+    deployment = api(night, "deployments/name/intake/intake")["id"]
     api(night, f"deployments/{deployment}/create_flow_run", state={"type": "SCHEDULED"})
     until(lambda: any(record.shot.code == "G01" for record in catalogue.shots()))
-
-
-def _get(house: House, path: str) -> Any:
-    url = json.loads((house.home / "prefect" / "house.json").read_text())["url"]
-    with urllib.request.urlopen(f"{url}/{path}", timeout=10) as answer:
-        return json.loads(answer.read())
