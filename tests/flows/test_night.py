@@ -54,8 +54,11 @@ class Slow(PathFinder):
 sys.meta_path.insert(0, Slow)
 '''
 
-pytestmark = pytest.mark.timeout(900)
-"""Two busy cores: everything here starts processes that start processes."""
+pytestmark = [
+    pytest.mark.timeout(900),
+    # Prefect's server on SQLite answers 503 on a busy disk, and its clients wait for minutes
+    pytest.mark.skipif(os.environ.get("DAILIES_NIGHTS") != "1", reason="takes minutes; DAILIES_NIGHTS=1 runs it"),
+]
 
 SHOT = {"frames": "24", "fps": "24", "deliveries": "h264"}
 
