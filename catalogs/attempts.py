@@ -233,7 +233,6 @@ class Attempts:
         """The run is over, whatever it still believes: what was running died, what was waiting is released.
 
         `spoke`: its process came to an end by itself, with an error that it told; what was running failed in passing.
-
         The shots' fences rise, so that nothing of it is kept; deaths are counted, and each attempt keeps the evidence,
         with `why` as its `gone`, which tells it from one released by a stop. Works again, and for a flow run that
         never arrived, which is told so if it ever does. Returns the attempts that it ended.
@@ -329,7 +328,7 @@ class Attempts:
             for row in rows:
                 if row.id in rights:
                     disclaim(row, rights[row.id], AttemptStatus.CANCELLED, error=CANCELLED)
-                elif not _withdrawn(session, row):
+                elif not _withdraw(session, row):
                     continue
                 cancelled.append(full_name(row))
             return cancelled
@@ -337,8 +336,11 @@ class Attempts:
         return self._sessions.write(work)
 
 
-def _withdrawn(session: Session, shot: ShotRow) -> bool:
-    """Whether the shot's last attempt in the open batch had ended, but may be followed by another; now it is not."""
+def _withdraw(session: Session, shot: ShotRow) -> bool:
+    """Keep the shot from being granted again in the open batch, where its last attempt ended without settling it.
+
+    False, and nothing changes, if no other attempt was to follow.
+    """
     query = (
         select(AttemptRow)
         .join(BatchRow, BatchRow.id == AttemptRow.batch_id)

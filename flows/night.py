@@ -77,7 +77,6 @@ def nightly(
             return Completed(message="no batch is open; nothing to take up")
         if batch is None and scheduled and not settings.night.holds(now):
             return Completed(message=f"it is not night ({settings.night} {settings.night.zone}); nothing was started")
-        report: dict[str, Any] | None = None
         if batch is not None:
             report = _take_up(catalogue, settings, dispatch, batch, me)
             if report is None:
