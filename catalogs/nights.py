@@ -107,14 +107,6 @@ class Nights(Attempts):
 
         return self._sessions.write(work)
 
-    def replan(self, name: str, *, plan: Mapping[str, Any]) -> None:
-        """Another plan for the rest of the night. Raises CatalogueError for a batch that is unknown or over."""
-
-        def work(session: Session) -> None:
-            _still_open(session, name).plan = dict(plan)
-
-        self._sessions.write(work)
-
     def stop(self, name: str) -> Batch:
         """A running batch stops; one that stops or is over stays so. Raises CatalogueError for an unknown one."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from catalogue_nights import arrived, opened, stocked
 from sqlalchemy import Engine, event
 
-from catalogs.errors import CatalogueError, FencedError, UnknownShotError
+from catalogs.errors import CatalogueError, FencedError, ShotChangedError, UnknownShotError
 from catalogs.footage import Status
 from catalogs.night import AttemptStatus, Stage
 from catalogs.shot import Shot
@@ -254,3 +255,47 @@ def test_cancelling_is_for_what_is_under_way(catalogue: Catalogue) -> None:
     assert catalogue.nights.cancel(names) == ["AGM/A"]
     assert catalogue.nights.cancel(names) == []
     assert [one.status for one in catalogue.nights.attempts()] == [AttemptStatus.CANCELLED]
+
+
+def test_a_run_that_told_an_error_is_no_death(catalogue: Catalogue) -> None:
+    """What was running fails in passing, with the reason on the shot; no death is counted, and its holder is fenced."""
+    night, batch = catalogue.nights, opened(catalogue).name
+    [name] = stocked(catalogue, ["A"])
+    [attempt] = night.grant(batch, "reel 01", [name])
+    night.begin(name, attempt.fence, flow_run="r1")
+    [ended] = night.give_up("r1", why="its run ended as failed: no lock", spoke=True)
+    assert (ended.status, ended.transient, ended.error) == (
+        AttemptStatus.FAILED,
+        True,
+        "its run ended as failed: no lock",
+    )
+    assert night.deaths(batch) == {name: 0}
+    assert catalogue.find(name).error == "its run ended as failed: no lock"
+    with pytest.raises(FencedError):
+        night.begin(name, attempt.fence, flow_run="r1")
+
+
+def test_what_waits_between_two_attempts_can_be_cancelled(catalogue: Catalogue) -> None:
+    """A shot whose process died is not granted again once it is cancelled; its death stays told."""
+    night, batch = catalogue.nights, opened(catalogue).name
+    [name] = stocked(catalogue, ["A"])
+    [attempt] = night.grant(batch, "reel 01", [name])
+    night.begin(name, attempt.fence, flow_run="r1")
+    night.give_up("r1", why="gone")
+    assert night.cancel([name]) == [name]
+    [last] = night.attempts(batch)
+    assert last.status is AttemptStatus.CANCELLED
+    assert last.error.endswith("before that: gone")
+    assert night.cancel([name]) == []
+
+
+def test_a_plan_of_an_older_request_begins_no_take(catalogue: Catalogue) -> None:
+    """What was read before a shot was submitted anew is planned again, not published as what is asked for now."""
+    [name] = stocked(catalogue, ["A"])
+    record = catalogue.find(name)
+    catalogue.submit([replace(record.shot, frames=record.shot.frames + 1)], source="t", mode="update")
+    with pytest.raises(ShotChangedError) as refused:
+        catalogue.begin_take(name, key="k", plan=lambda version: {}, revision=record.revision)
+    assert refused.value.transient
+    newer = catalogue.find(name).revision
+    assert catalogue.begin_take(name, key="k", plan=lambda version: {}, revision=newer).version == 1

@@ -53,21 +53,19 @@ def test_there_is_one_batch_at_a_time(catalogue: Catalogue) -> None:
 
 
 def test_a_batch_goes_through_its_life(catalogue: Catalogue) -> None:
-    """Adopted, replanned, stopped, ended: each again changes nothing, and what is over stays as it is."""
+    """Adopted, stopped, ended: each again changes nothing, and what is over stays as it is."""
     night = catalogue.nights
     name = opened(catalogue).name
     assert night.adopt(name, flow_run="night-2").resumed == 1
     assert night.adopt(name, flow_run="night-2").resumed == 1
-    night.replan(name, plan={"reels": []})
     assert night.stop(name).status is night.stop(name).status is BatchStatus.STOPPING
     ended = night.end(name, report={"done": 3})
     assert night.end(name, report={"done": 4}) == ended == night.batch(name) == night.stop(name)
-    assert (ended.flow_run, ended.plan, ended.report) == ("night-2", {"reels": []}, {"done": 3})
+    assert (ended.flow_run, ended.report) == ("night-2", {"done": 3})
     assert ended.ended is not None
     assert ended.ended >= ended.started
-    for late in (lambda: night.adopt(name, flow_run="x"), lambda: night.replan(name, plan={})):
-        with pytest.raises(CatalogueError, match="is over"):
-            late()
+    with pytest.raises(CatalogueError, match="is over"):
+        night.adopt(name, flow_run="x")
 
 
 def test_an_unknown_batch_is_named_with_the_last_ones(catalogue: Catalogue) -> None:
