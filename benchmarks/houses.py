@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -33,22 +31,15 @@ class House:
         self.home, self.port, self.run = home, port, run
 
     def call(self, method: str, path: str, document: Any = None) -> Any:
-        """The server's answer; asked again where SQLite was locked (503)."""
-        for _ in range(60):
-            asked = urllib.request.Request(
-                f"http://127.0.0.1:{self.port}/api/{path}",
-                method=method,
-                data=None if document is None else json.dumps(document).encode(),
-                headers={"Content-Type": "application/json"},
-            )
-            try:
-                with urllib.request.urlopen(asked, timeout=30) as answer:
-                    return json.loads(answer.read() or b"null")
-            except urllib.error.HTTPError as error:
-                if error.code != 503:
-                    raise
-                time.sleep(0.5)
-        raise TimeoutError(path)
+        """The server's answer."""
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/{path}",
+            method=method,
+            data=None if document is None else json.dumps(document).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
 
     def answers(self, path: str) -> bool:
         """Whether a page is there."""

@@ -29,7 +29,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from flows.children import Child
-from flows.prefect_server import HOUSE, LOCK, configured_url, refuse_taken
+from flows.prefect_server import HOUSE, LOCK, configured_url, refuse_taken, server_words
 from flows.settings import Settings, house_environment
 from tasks.doctor import answers, gpus
 from tasks.errors import MachineNotReadyError, StepError
@@ -80,7 +80,7 @@ class House:
         self._port = port or PORT
         self.url = elsewhere or f"http://127.0.0.1:{self._port}/api"
         os.environ["PREFECT_API_URL"] = self.url
-        self._server = self._child("server", "prefect", "server", "start", "--host", "127.0.0.1", "--port", self._port)
+        self._server = self._child("server", *server_words(self._port))
         self._workers = [
             self._child(name, "flows.worker", *words, "--name", name, "--after", self._note)
             for name, words in _crew(settings).items()

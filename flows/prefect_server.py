@@ -1,6 +1,6 @@
 """A Prefect server for as long as one run lasts, where nobody has configured another and no house is up.
 
-Knows: how to start, find and stop `prefect server start`, where a house says that it is up. Does not know: flows. Does
+Knows: how to start, find and stop Prefect's server, where a house says that it is up. Does not know: flows. Does
 not import Prefect: the variables that it sets must stand before anybody does.
 
 Prefect's own temporary server outlives a run that is killed. This one is started so that the kernel ends it with us.
@@ -102,7 +102,7 @@ def prefect_server(settings: Settings) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "server.log").open("wb") as log:
-            argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+            argv = [sys.executable, "-m", *server_words(port)]
             server = start(argv, stdout=log.fileno(), stderr=log.fileno())
     except OSError as error:
         raise MachineNotReadyError(f"cannot write to {folder}: {error.strerror}; mend DAILIES_HOME") from error
@@ -113,6 +113,11 @@ def prefect_server(settings: Settings) -> Iterator[None]:
         stop(server)
         os.environ.clear()
         os.environ.update(before)
+
+
+def server_words(port: int) -> list[str]:
+    """Module and arguments of a Prefect server on this machine's loopback."""
+    return ["flows.server", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
 
 
 def _await(server: Program, url: str, *, log: str) -> None:

@@ -130,6 +130,7 @@ class _Reel:
         while (found := upcoming.result() or self._next()) is not None:
             upcoming = self._side.submit(self._next)
             attempt, record, ready = found
+            pulse.say(f"{record.shot.name} is taken up")
             with pulse.holding(attempt.shot):
                 self._one(attempt, record, ready)
             STOPPING.go_on()

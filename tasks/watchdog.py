@@ -150,12 +150,6 @@ class Watchdog:
                 if self._handle >= 0:
                     self._arm(self._bounds.bound(None), time.monotonic())
 
-    def expect(self, seconds: float) -> None:
-        """Until the next announcement something takes about this long: loading a model that was timed before."""
-        with self._lock:
-            if self._handle >= 0:
-                self._arm(max(FACTOR * seconds, self._bounds.bound(None)), time.monotonic())
-
     def _hear(self, progress: Progress) -> None:
         with self._lock:
             before, now = self._last, time.monotonic()

@@ -19,6 +19,7 @@ from ncnn_models import write_linear, write_zero_flow
 from PIL import Image
 from rendering import House, clean_environment
 
+from flows.prefect_server import server_words
 from models.rife import probe
 
 
@@ -66,7 +67,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("prefect")
-    argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    argv = [sys.executable, "-m", *server_words(port)]
     with (
         (home / "log").open("wb") as log,
         subprocess.Popen(argv, env=clean_environment(PREFECT_HOME=str(home)), stdout=log, stderr=log) as server,

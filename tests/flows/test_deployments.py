@@ -37,23 +37,10 @@ def environment(tmp_path: Path, prefect_url: str) -> dict[str, str]:
     )
 
 
-class Patient(httpx.HTTPTransport):
-    """Asks again where SQLite was locked: the server answers 503 then, which Prefect's own client bears as well."""
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """As the base class, for up to ten seconds."""
-        for _ in range(50):
-            answer = super().handle_request(request)
-            if answer.status_code != 503:
-                break
-            time.sleep(0.2)
-        return answer
-
-
 @pytest.fixture
 def api(prefect_url: str) -> Iterator[httpx.Client]:
     """The server's API as anybody sees it."""
-    with httpx.Client(base_url=f"{prefect_url}/", timeout=30, transport=Patient()) as client:
+    with httpx.Client(base_url=f"{prefect_url}/", timeout=60) as client:
         yield client
 
 

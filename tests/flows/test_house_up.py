@@ -42,25 +42,12 @@ echo 'Toy 9000, 79000, 81559, 9.0, 580.1'
 """
 
 
-class Patient(httpx.HTTPTransport):
-    """Asks again where SQLite was locked: the server answers 503 then, which Prefect's own client bears as well."""
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """As the base class, for up to ten seconds."""
-        for _ in range(50):
-            answer = super().handle_request(request)
-            if answer.status_code != 503:
-                break
-            time.sleep(0.2)
-        return answer
-
-
 class Up:
     """A house that is up, seen from outside."""
 
     def __init__(self, run: subprocess.Popen[str], home: Path, port: int) -> None:
         self.run, self.home, self.port = run, home, port
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/", timeout=30, transport=Patient())
+        self.api = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/", timeout=60)
         self.lines: list[str] = []
 
     def until_ready(self) -> None:
@@ -225,9 +212,9 @@ def test_a_house_with_two_gpus_from_start_to_stop(tmp_path: Path, monkeypatch: p
         assert _until(lambda: _pid(house.home, "flows.worker cpu") not in (0, worker))
 
         # so is the server, at the same address, and it knows what it knew
-        server = _pid(house.home, "prefect server start")
+        server = _pid(house.home, "flows.server server start")
         os.kill(server, signal.SIGKILL)
-        assert _until(lambda: _pid(house.home, "prefect server start") not in (0, server))
+        assert _until(lambda: _pid(house.home, "flows.server server start") not in (0, server))
         assert _until(lambda: house_url(settings)), house.logs()
         assert house.state(runs[0]) == "COMPLETED"
 

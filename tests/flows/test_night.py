@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,22 +131,12 @@ def ended(run: subprocess.Popen[str], code: int = 0, seconds: float = 300) -> di
 
 
 def api(house: House, path: str, **asked: Any) -> Any:
-    """An answer of the house's Prefect server to a POST, or to a GET where nothing is asked for.
-
-    Asked again where SQLite was locked: the server answers 503 then.
-    """
+    """An answer of the house's Prefect server to a POST, or to a GET where nothing is asked for."""
     url = json.loads((house.home / "prefect" / "house.json").read_text())["url"]
     body = json.dumps(asked).encode() if asked else None
-    for left in reversed(range(60)):
-        try:
-            request = urllib.request.Request(f"{url}/{path}", body, {"content-type": "application/json"})
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            if error.code != 503 or not left:
-                raise
-            time.sleep(0.5)
-    raise AssertionError("unreachable")
+    request = urllib.request.Request(f"{url}/{path}", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
 
 
 def pace(house: House, seconds: float) -> None:
