@@ -125,6 +125,13 @@ class Machines:
         eventually(lambda: self.log(name).count("started!") > before, what=f"worker {name} starts")
         return worker
 
+    def kill_workers(self) -> None:
+        """All of them, and what they run: it dies with them."""
+        for name in set(self.running) - {"server", "services", "redis"}:
+            worker = self.running.pop(name)
+            worker.kill()
+            worker.wait(SECONDS)
+
     def log(self, name: str) -> str:
         """What a program has said so far."""
         path = self.folder / f"{name}.log"

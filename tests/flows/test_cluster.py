@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     """Databases, Prefect's server and the deployments, on a head without workers."""
     with ExitStack() as stack:
         try:
@@ -39,14 +39,18 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 
 @pytest.fixture
-def fleet(head: Machines) -> Iterator[Machines]:
+def head(services: Machines) -> Iterator[Machines]:
+    """The head; the workers that a test starts end with it, or the next test's runs would be theirs."""
+    yield services
+    services.kill_workers()
+
+
+@pytest.fixture
+def fleet(head: Machines) -> Machines:
     """Two workers, each in a session of its own as if on a machine of its own."""
     head.start_worker("gpu", name="gpu-1", device="1")
     head.start_worker("cpu", name="cpu")
-    yield head
-    for name in ("gpu-1", "cpu"):
-        head.running[name].kill()
-        head.running[name].wait(60)
+    return head
 
 
 def _notes(path: Path) -> list[dict[str, Any]]:
@@ -143,7 +147,6 @@ def test_a_worker_that_is_stopped_lets_its_run_save_what_it_has(head: Machines, 
     assert not next_notes.exists()
     head.start_worker("gpu", name="successor")
     eventually(lambda: head.state(waiting) == "COMPLETED", what="the next worker takes what waited")
-    head.running["successor"].kill()
 
 
 def test_a_small_night_on_several_machines(fleet: Machines, tmp_path: Path, plate_path: Path) -> None:
@@ -162,4 +165,3 @@ def test_a_small_night_on_several_machines(fleet: Machines, tmp_path: Path, plat
     assert fleet.state(run) == "COMPLETED", fleet.ask("GET", f"flow_runs/{run}")["state"]
     assert {shot["status"] for shot in house.json("shots")["shots"]} == {"review"}
     assert len(list(house.home.glob("deliveries/*/*/*/v001/manifest.json"))) == 4
-    fleet.running["night"].kill()
