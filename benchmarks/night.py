@@ -184,10 +184,13 @@ def _hand_out(home: Path, ready: int) -> dict[str, Any]:
         for _ in range(looks):
             follower.turn()
         seconds["one look of the follower"] = (time.perf_counter() - at) / looks
-        at = time.perf_counter()
+        begun = called = 0.0
         for number, attempt in enumerate(nights.attempts(batch.name)):
+            at = time.perf_counter()
             nights.begin(attempt.shot, attempt.fence, flow_run=attempt.flow_run)
             nights.hand_over(attempt.shot, attempt.fence)
+            begun += time.perf_counter() - at
+            at = time.perf_counter()
             made = client.run(
                 FINISH_SHOT,
                 key=f"finish {number}",
@@ -195,9 +198,12 @@ def _hand_out(home: Path, ready: int) -> dict[str, Any]:
                 parameters={"shot": attempt.shot, "fence": attempt.fence},
                 tags=["AGM", batch.name],
             )
+            called += time.perf_counter() - at
+            at = time.perf_counter()
             nights.assign_finish(attempt.shot, attempt.fence, flow_run=made)
-        timed("begun, handed over, called for finishing", at)
-    handed = seconds["grant"] + seconds["reels called for"] + seconds["begun, handed over, called for finishing"]
+            begun += time.perf_counter() - at
+        seconds |= {"begun, handed over, assigned": begun, "called for finishing": called}
+    handed = seconds["grant"] + seconds["reels called for"] + begun + called
     return {
         "plan_seconds": round(seconds["plan"], 3),
         "dispatch_ms_per_shot": round(1000 * handed / ready, 2),

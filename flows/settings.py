@@ -234,6 +234,8 @@ def house_environment(settings: Settings, environment: Mapping[str, str] | None 
         "PREFECT_CLIENT_MAX_RETRIES": "6",
         # a run renews its hold on a limit every few minutes and is ended if it cannot: holds survive a new server
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # a shot may wait for a processor while others are finished; at 15 s each would become Late, which is a write
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "900",
         # lines about shots stand beside the run in the UI
         "PREFECT_LOGGING_EXTRA_LOGGERS": "dailies",
     }

@@ -23,6 +23,12 @@ from flows.prefect_server import server_words
 from models.rife import probe
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no core waits in the end for the other's night."""
+    items.sort(key=lambda item: (item.get_closest_marker("night") is None, item.path.parent.name != "flows"))
+
+
 @pytest.fixture(scope="session")
 def ffmpeg() -> str:
     """Path of the ffmpeg that comes with the installation."""

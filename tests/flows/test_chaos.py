@@ -24,7 +24,7 @@ from chaos_invariants import in_sql, of_poison, of_windows, on_disk, read_window
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for its victims in /proc")
 
 
-@pytest.mark.skipif(os.environ.get("DAILIES_CHAOS") != "1", reason="takes minutes; DAILIES_CHAOS=1 runs it")
+@pytest.mark.night
 @pytest.mark.timeout(900)
 def test_ten_kills_cost_no_shot_and_no_frame() -> None:
     """Every shot is published once, bit for bit; the poison one is quarantined; nothing is left open or running."""

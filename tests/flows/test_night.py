@@ -53,11 +53,7 @@ class Slow(PathFinder):
 sys.meta_path.insert(0, Slow)
 '''
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    # Prefect's server on SQLite answers 503 on a busy disk, and its clients wait for minutes
-    pytest.mark.skipif(os.environ.get("DAILIES_NIGHTS") != "1", reason="takes minutes; DAILIES_NIGHTS=1 runs it"),
-]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.night]
 
 SHOT = {"frames": "24", "fps": "24", "deliveries": "h264"}
 
