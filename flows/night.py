@@ -190,7 +190,7 @@ class _Night:
                     if not granted:
                         self._grant()
                         granted = True
-                    if self._nights.batch(self._batch.name).flow_run != self._me:
+                    if not self._is_ours():
                         return False
                     self._end_window()
                     more = self._follower.turn()
@@ -203,9 +203,14 @@ class _Night:
                     LOG.warning("%s: waiting for the catalogue: %s", self._batch.name, error)
                     time.sleep(EVERY)
                 except KeyboardInterrupt:
+                    if not patiently(self._is_ours):
+                        return False
                     LOG.warning("%s: asked to leave; the workers save what they have", self._batch.name)
                     self._leave_at = time.monotonic() + LEAVE
                     patiently(lambda: self._nights.stop(self._batch.name))
+
+    def _is_ours(self) -> bool:
+        return self._nights.batch(self._batch.name).flow_run == self._me
 
     def _grant(self) -> None:
         """Give every planned reel its attempts, unless it has them: a flow run before this one may have died at it."""

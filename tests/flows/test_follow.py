@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogue_nights import begun, opened, stocked
+from catalogue_nights import arrived, begun, opened, stocked
 
 from catalogs.night import Batch
 from catalogs.store import Catalogue, open_catalogue
@@ -37,6 +37,9 @@ class Server:
     def crash(self, flow_run: str, why: str) -> None:
         del why
         self.states[flow_run] = RunState.CRASHED
+
+    def call_off(self, flow_run: str) -> None:
+        self.states[flow_run] = RunState.CANCELLED
 
 
 @pytest.fixture
@@ -80,3 +83,40 @@ def test_what_two_lost_runs_held_goes_back_to_two_and_suspects_stay_alone(catalo
         catalogue.nights.cancel([shot])
     follower.turn()
     assert waiting(catalogue, batch) == {"reel 05": ["A"], "reel 06": ["D"]}
+
+
+def test_a_reel_that_waits_is_called_off_when_the_batch_ends(catalogue: Catalogue, tmp_path: Path) -> None:
+    """What no worker has taken up is released and its flow run cancelled; one that is at work ends by itself."""
+    stocked(catalogue, "AB")
+    batch, server = opened(catalogue), Server()
+    follower = Follower(catalogue, tmp_path, batch.name, server)  # type: ignore[arg-type]
+    at_work(catalogue, follower, {"reel 01": ["AGM/A"]}, batch)
+    [at_it] = server.states
+    server.states[at_it] = RunState.RUNNING
+    catalogue.nights.grant(batch.name, "reel 02", ["AGM/B"])
+    follower.turn()
+    follower.turn()
+    catalogue.nights.stop(batch.name)
+    follower.turn()
+    assert waiting(catalogue, batch) == {"reel 01": ["A"]}
+    assert sorted(server.states.values()) == [RunState.CANCELLED, RunState.RUNNING]
+    assert server.states[at_it] is RunState.RUNNING
+
+
+@pytest.mark.parametrize(("looks", "lost"), [((0.0, 5.0, 10.0, 15.0, 20.0, 25.5), True), ((0.0, 300.0, 305.0), False)])
+def test_silence_counts_only_while_somebody_listens(
+    catalogue: Catalogue, tmp_path: Path, looks: Sequence[float], lost: bool
+) -> None:
+    """A run that gives no sign for two beats is given up; one that nobody could hear meanwhile is not."""
+    stocked(catalogue, "A")
+    batch, server, clock = opened(catalogue), Server(), iter([1000.0, *(1000.0 + look for look in looks)])
+    follower = Follower(catalogue, tmp_path, batch.name, server, clock=lambda: next(clock))  # type: ignore[arg-type]
+    at_work(catalogue, follower, {"reel 01": ["AGM/A"]}, batch)
+    [run] = server.states
+    server.states[run] = RunState.RUNNING
+    arrived(catalogue, run, batch.name)
+    catalogue.nights.beat(run, said="window 1 of 1")
+    for _ in looks:
+        follower.turn()
+    assert (server.states[run] is RunState.CRASHED) == lost
+    assert catalogue.nights.attempts(batch.name)[0].open != lost

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from catalogue_nights import opened, stocked
 
+from catalogs.footage import Status
 from catalogs.night import Batch, BatchStatus
 from catalogs.store import open_catalogue
 from flows.dispatch import NIGHTLY, Looked
-from flows.evening import take_up
+from flows.evening import stop_night, take_up
 from flows.night import missed
 from flows.settings import Settings
 from tasks.recovery import RunState
@@ -83,3 +86,26 @@ def test_a_night_that_died_before_it_began_is_begun_once(tmp_path: Path) -> None
         catalogue.nights.end(batch.name, report={})
         assert not missed(catalogue, settings, evening + timedelta(hours=2))
         assert missed(catalogue, settings, evening + timedelta(days=1))
+
+
+@pytest.mark.expects_log
+def test_a_batch_without_a_house_is_ended_where_stop_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is at work: what is open is released, the report says so, and the shots wait for the next night."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = Settings.read({"DAILIES_HOME": str(tmp_path / "home")})
+    said: list[str] = []
+    assert stop_night(settings, said=said.append) is None
+    with open_catalogue(settings.database_url) as catalogue:
+        names = stocked(catalogue, "AB")
+        batch = opened(catalogue)
+        [first, _] = catalogue.nights.grant(batch.name, "reel 01", names)
+        catalogue.nights.begin(first.shot, first.fence, flow_run="gone")
+        report = stop_night(settings, said=said.append)
+        assert report is not None
+        assert {entry["outcome"] for entry in report["shots"]} == {"carried_over"}
+        assert catalogue.nights.running() is None
+        assert not catalogue.nights.attempts(batch.name, open_only=True)
+        assert catalogue.counts()[Status.READY] == 2
+    assert "no house is up" in said[-1]
