@@ -13,18 +13,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from prefect.cli import app
 from prefect.server.database.configurations import AioSqliteConfiguration
-from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 _begin = AioSqliteConfiguration.begin_transaction
 
 
 @asynccontextmanager
 async def _begin_immediate(
-    self: AioSqliteConfiguration, session: AsyncSession, with_for_update: bool = False
-) -> AsyncGenerator[AsyncSessionTransaction, None]:
+    self: AioSqliteConfiguration, session: Any, with_for_update: bool = False
+) -> AsyncGenerator[Any, None]:
     """As Prefect's method, with `with_for_update` always true: that is what makes it say BEGIN IMMEDIATE."""
     del with_for_update
     async with _begin(self, session, with_for_update=True) as transaction:
