@@ -51,7 +51,7 @@ def planned(shot: Shot, spec: GeneratorSpec) -> TakePlan:
     size=st.sampled_from((None, (1280, 720), (1920, 1080), (720, 1280), (640, 360), (480, 480))),
     profile=st.sampled_from(SELECTABLE),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_made_smaller_fits_and_delivers_what_was_asked(
     found: Card, gib: int, ram: int, frames: int, size: tuple[int, int] | None, profile: str
 ) -> None:

@@ -554,7 +554,7 @@ nights = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(night=nights, stop_at=st.none() | st.integers(0, 600))
 def test_every_night_ends(night: Night, stop_at: int | None) -> None:
     """Whatever dies, hangs, fails or goes mute: every shot ends done, failed, quarantined, or released by a stop."""
