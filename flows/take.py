@@ -22,6 +22,7 @@ from tasks.errors import StepError
 from tasks.handover import Generated
 from tasks.plan import TakePlan, Window
 from tasks.publish import MANIFEST, read_published
+from tasks.seams import seam_findings
 
 OnWindow = Callable[[Window, Mapping[str, Any], float], None]
 """Told of a window that was made now: how, and in how many seconds."""
@@ -71,7 +72,8 @@ def finish_take(
     """
     joined = steps.join(plan, generated.clips, place=place)
     _add(seconds, "join", joined.seconds)
-    retimed = steps.retime(plan, joined.value, interpolator=interpolator, place=place)
+    clip, meeting = joined.value
+    retimed = steps.retime(plan, clip, interpolator=interpolator, place=place)
     _add(seconds, "retime", retimed.seconds)
     master, retiming = retimed.value
     encoded = steps.encode(plan, master, place=place)
@@ -79,11 +81,19 @@ def finish_take(
     inspected = steps.inspect(plan, encoded.value.files)
     _add(seconds, "inspect", inspected.seconds)
     deliverables, findings = inspected.value
+    findings += seam_findings(plan, meeting["seams"])
     _stop_at_blockers(plan, findings)
     manifest = place.version / MANIFEST
     if read_published(plan, place.version) is None:
         evidence = steps.Evidence(
-            generated, master, retiming, encoded.value, deliverables, findings, {**generated.seconds, **seconds}
+            generated,
+            meeting,
+            master,
+            retiming,
+            encoded.value,
+            deliverables,
+            findings,
+            {**generated.seconds, **seconds},
         )
         published = steps.publish_take(plan, evidence, place=place, now=datetime.now(UTC))
         _add(seconds, "publish", published.seconds)
@@ -92,7 +102,7 @@ def finish_take(
     pairs = zip(plan.windows, generated.clips, strict=True)
     named = [(f"window {window.index}", clip) for window, clip in pairs]
     if len(generated.clips) > 1:
-        named.append(("join", joined.value))
+        named.append(("join", clip))
     return Published(manifest, tuple(named), deliverables, findings)
 
 

@@ -30,21 +30,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.interface import EngineError, Frame, InterpolatorSpec
+from models.motion import Floats, luma8, optical_flow
 
 VERSION: Final = "1"
 """Changes whenever the same two frames would give other pixels."""
-
-LEAST: Final = 64
-"""DIS needs some pyramid: luma is extended to at least this width and height (it fails at 17x640, crashes at 8x100)."""
 
 AGREEMENT: Final = 11
 """Side of the square over which two fetched frames are compared, in pixels."""
 
 BIAS: Final = 2.0
 """Levels of 255 by which a single flow must agree better than the quadratic mix of both: ties go to the mix."""
-
-Floats = NDArray[np.float32]
-Luma = NDArray[np.uint8]
 
 
 class FlowInterpolator:
@@ -81,8 +76,8 @@ class _Pair:
 
     def __init__(self, first: Frame, second: Frame) -> None:
         self.first, self.second = first, second
-        self.luma0, self.luma1 = _luma(first), _luma(second)
-        self.flow01, self.flow10 = _flow(self.luma0, self.luma1), _flow(self.luma1, self.luma0)
+        self.luma0, self.luma1 = luma8(first), luma8(second)
+        self.flow01, self.flow10 = optical_flow(self.luma0, self.luma1), optical_flow(self.luma1, self.luma0)
         height, width = self.luma0.shape
         xs = np.arange(width, dtype=np.float32)
         ys = np.arange(height, dtype=np.float32)
@@ -127,24 +122,6 @@ class _Pair:
             if better.any():
                 to0[better], to1[better], least[better] = move0[better], move1[better], cost[better]
         return to0, to1
-
-
-def _luma(frame: Frame) -> Luma:
-    """(height, width) 8-bit luma of a 16-bit frame."""
-    return np.asarray(cv2.convertScaleAbs(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), alpha=1 / 257), dtype=np.uint8)
-
-
-def _flow(one: Luma, other: Luma) -> Floats:
-    """(height, width, 2) flow from `one` to `other` in pixels, x before y."""
-    height, width = one.shape
-    if height < LEAST or width < LEAST:
-        below, right = max(0, LEAST - height), max(0, LEAST - width)
-        one = np.pad(one, ((0, below), (0, right)), mode="edge")
-        other = np.pad(other, ((0, below), (0, right)), mode="edge")
-    # a new object each time: it keeps scratch images that threads must not share
-    dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = dis.calc(np.ascontiguousarray(one), np.ascontiguousarray(other), None)
-    return np.ascontiguousarray(flow[:height, :width], dtype=np.float32)
 
 
 def _fetch(picture: NDArray[Any], where: Floats, kernel: int) -> NDArray[Any]:

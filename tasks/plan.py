@@ -23,7 +23,7 @@ from models.interface import GeneratorSpec, InterpolatorSpec, Lora
 from tasks.errors import PlanError
 from tasks.windows import Span, span_windows
 
-VERSIONS: Final[Mapping[str, str]] = {"join": "1", "retime": "1", "encode": "1"}
+VERSIONS: Final[Mapping[str, str]] = {"join": "2", "retime": "1", "encode": "1"}
 """Raise one when its step would make other pixels from the same input: old results are then not recalled."""
 
 EXTENSIONS: Final[Mapping[str, str]] = {

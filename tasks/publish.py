@@ -69,6 +69,7 @@ def manifest(
     plan: TakePlan,
     *,
     card: Card,
+    join: Mapping[str, Any],
     master: Master,
     retime: Mapping[str, Any],
     engine: Mapping[str, Any],
@@ -86,7 +87,8 @@ def manifest(
     """Enough to make the same pixels again. Paths are relative to the manifest's folder, which will be `version`.
 
     `engine` says what the engine is made of (tasks.engines.facts), `generated` how it ran for each window
-    (tasks.engines.way); the last window's way stands for the take. `encoder_argv` is ffmpeg's command line by
+    (tasks.engines.way); the last window's way stands for the take. `join` says how the windows met
+    (tasks.join.join_clips). `encoder_argv` is ffmpeg's command line by
     deliverable, paths reduced to names. The master's path leads into the work folder, swept some day; its sha256 stays
     true.
     """
@@ -123,6 +125,7 @@ def manifest(
                 "ffmpeg": ffmpeg_version(ffmpeg),
             },
         },
+        "join": {"windows": list(join["windows"])},
         "retime": {**planned["retiming"], "version": plan.interpolator.version, **retime},
         "master": {
             "path": os.path.relpath(master.path, version),
@@ -142,7 +145,7 @@ def manifest(
             {**deliverable_json(one, one.path.name), "argv": list(encoder_argv[one.path.name])} for one in deliverables
         ],
         "findings": [finding_json(finding) for finding in findings],
-        "seams": [{"native_frame": frame, "frame": plan.delivery_frame(frame)} for frame in plan.seams],
+        "seams": [{**seam, "frame": plan.delivery_frame(seam["native_frame"])} for seam in join["seams"]],
         "contact_sheet": contact_name(plan),
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
         "started": started.isoformat(),

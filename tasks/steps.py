@@ -128,19 +128,20 @@ def generate(
 
 
 @task(name="join", task_run_name="{plan.slate} join", cache_policy=NO_CACHE)
-def join(plan: TakePlan, clips: Sequence[Clip], *, place: Place) -> Done[Clip]:
-    """The shot's native frames as one clip. One window is that clip already: no work, no file."""
+def join(plan: TakePlan, clips: Sequence[Clip], *, place: Place) -> Done[tuple[Clip, Mapping[str, Any]]]:
+    """The shot's native frames as one clip, and how its windows met. One window is that clip already: no file."""
     started = time.perf_counter()
     if len(clips) == 1:
-        return Done(clips[0], False, 0.0)
+        return Done((clips[0], {"seams": [], "windows": []}), False, 0.0)
 
-    def make(target: Path) -> None:
-        join_clips(plan, clips, target, ffmpeg=place.ffmpeg)
+    def make(target: Path) -> Mapping[str, Any]:
+        return join_clips(plan, clips, target, ffmpeg=place.ffmpeg)
 
     kept, made = _once(place, place.work / "joined.mkv", key=plan.join_key, make=make)
     whole = FrameRange(0, plan.native_frames)
     clip = Clip(kept.path, kept.sha256, kept.bytes, whole, plan.spec.native_rate, plan.width, plan.height)
-    return _finish(plan.slate, "join", clip, made=made, started=started, counts=f"{len(clips)} windows")
+    counts = f"{len(clips)} windows"
+    return _finish(plan.slate, "join", (clip, kept.notes), made=made, started=started, counts=counts)
 
 
 @task(name="retime", task_run_name="{plan.slate} retime", cache_policy=NO_CACHE)
@@ -260,6 +261,8 @@ class Evidence:
 
     generated: Generated
     """The windows, and what made them."""
+    join: Mapping[str, Any]
+    """How the windows met (tasks.join.join_clips)."""
     master: Master
     retime: Mapping[str, Any]
     encoded: Encoded
@@ -287,6 +290,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
         document = manifest(
             plan,
             card=card,
+            join=evidence.join,
             master=evidence.master,
             retime=evidence.retime,
             engine=evidence.generated.facts,
