@@ -65,6 +65,7 @@ def prepare(folder: Path, seconds: int) -> None:
     """Everything that the three steps read."""
     from catalogs.footage import Clip
     from flows.settings import bundled_ffmpeg
+    from tasks.engines import interpolator
     from tasks.join import join_clips
 
     plan, ffmpeg = _plan(seconds), bundled_ffmpeg()
@@ -74,19 +75,20 @@ def prepare(folder: Path, seconds: int) -> None:
         path = folder / f"{window.index}.mkv"
         _clip(path, span.start, len(span), ffmpeg)
         clips.append(Clip(path, "", 0, span, NATIVE, WIDTH, HEIGHT))
-    join_clips(plan, clips, folder / "joined.mkv", ffmpeg=ffmpeg)
+    join_clips(plan, clips, folder / "joined.mkv", interpolator=interpolator(Path("/none")), ffmpeg=ffmpeg)
     step_retime(plan, folder, folder / "master.mkv", ffmpeg)
 
 
 def step_join(plan: Any, folder: Path, target: Path, ffmpeg: str) -> None:
     """The windows into one clip."""
     from catalogs.footage import Clip
+    from tasks.engines import interpolator
     from tasks.join import join_clips
 
     clips = [
         Clip(folder / f"{window.index}.mkv", "", 0, window.span.range, NATIVE, WIDTH, HEIGHT) for window in plan.windows
     ]
-    join_clips(plan, clips, target, ffmpeg=ffmpeg)
+    join_clips(plan, clips, target, interpolator=interpolator(Path("/none")), ffmpeg=ffmpeg)
 
 
 def step_retime(plan: Any, folder: Path, target: Path, ffmpeg: str) -> None:

@@ -70,7 +70,7 @@ def finish_take(
 
     Raises StepError with the reason; a finding that is a blocker is one.
     """
-    joined = steps.join(plan, generated.clips, place=place)
+    joined = steps.join(plan, generated.clips, interpolator=interpolator, place=place)
     _add(seconds, "join", joined.seconds)
     clip, meeting = joined.value
     retimed = steps.retime(plan, clip, interpolator=interpolator, place=place)

@@ -174,7 +174,9 @@ def smaller_spec(
     )
     # from the longest that should fit: two ways that differ by a hair may change places between two lengths
     for frames in range(less.frames, spec.frame_offset - 1, -spec.frame_step):
-        shorter = replace(rules, longest_window=frames) if frames < full else rules
+        # a window holds its overlap at both ends
+        overlap = min(rules.overlap, frames // 2)
+        shorter = replace(rules, longest_window=frames, overlap=overlap) if frames < full else rules
         try:
             made = plan_take(sized(shot, spec), shorter, interpolator=_NOBODY)
         except PlanError as error:

@@ -230,6 +230,8 @@ def _plan(
         windows=[window.key for window in windows],
         overlap=overlap if len(windows) > 1 else 0,
         frames=native_frames,
+        # frames that were handed on are the same in both windows, and no interpolator changes them
+        interpolator=astuple(interpolator) if any(window.context < overlap for window in windows[1:]) else None,
     )
     step = spec.native_rate * shot.speed / shot.rate
     master_key = content_key(

@@ -128,14 +128,16 @@ def generate(
 
 
 @task(name="join", task_run_name="{plan.slate} join", cache_policy=NO_CACHE)
-def join(plan: TakePlan, clips: Sequence[Clip], *, place: Place) -> Done[tuple[Clip, Mapping[str, Any]]]:
+def join(
+    plan: TakePlan, clips: Sequence[Clip], *, interpolator: FrameInterpolator, place: Place
+) -> Done[tuple[Clip, Mapping[str, Any]]]:
     """The shot's native frames as one clip, and how its windows met. One window is that clip already: no file."""
     started = time.perf_counter()
     if len(clips) == 1:
         return Done((clips[0], {"seams": [], "windows": []}), False, 0.0)
 
     def make(target: Path) -> Mapping[str, Any]:
-        return join_clips(plan, clips, target, ffmpeg=place.ffmpeg)
+        return join_clips(plan, clips, target, interpolator=interpolator, ffmpeg=place.ffmpeg)
 
     kept, made = _once(place, place.work / "joined.mkv", key=plan.join_key, make=make)
     whole = FrameRange(0, plan.native_frames)

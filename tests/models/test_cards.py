@@ -70,7 +70,7 @@ def test_wan_states_the_published_values() -> None:
     assert spec.sizes == ((1280, 720), (720, 1280))
     assert generator_spec(card("wan2.1-i2v-14b-480p")).sizes == ((832, 480), (480, 832))
     assert (spec.size_multiple, spec.smallest, spec.largest, spec.steps, spec.guidance) == (16, 480, 1920, 40, 5.0)
-    assert (spec.engine, spec.context, spec.overlap, card(WAN).licence) == ("wan", 1, 1, "Apache-2.0")
+    assert (spec.engine, spec.context, spec.overlap, card(WAN).licence) == ("wan", 1, 5, "Apache-2.0")
     for flaw in ("blurry", "low quality", "deformed anatomy", "stuttering", "flickering", "sudden cuts"):
         assert flaw in spec.negative_prompt
 

@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from catalogs.footage import Clip
 from catalogs.shot import Plate, Shot
 from models.animatic import Animatic
+from models.flow import FlowInterpolator
 from models.interface import Frame, InterpolatorSpec
+from tasks.dissolve import fade
 from tasks.engines import spec_for
 from tasks.errors import MediaError
 from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter, from_working, read_frames, to_working
 from tasks.generate import request_for
-from tasks.join import dissolve, join_clips, joined
+from tasks.join import join_clips, joined
 from tasks.plan import TakePlan, plan_take
 from tasks.tone import Tone, Toner
 from tasks.windows import span_windows
@@ -52,10 +54,10 @@ def test_windows_that_agree_join_to_the_shot(frames: int, overlap: int) -> None:
 def test_a_dissolve_is_exact(earlier: int, later: int, step: int, of: int) -> None:
     """The blend is the weighted mean rounded half up, and equal frames stay as they are."""
     weight = Fraction(step, of)
-    mixed = int(dissolve(_frame(earlier), _frame(later), weight)[0, 0, 0])
+    mixed = int(fade(_frame(earlier), _frame(later), weight)[0, 0, 0])
     exact = earlier * (1 - weight) + later * weight
     assert abs(mixed - exact) <= Fraction(1, 2)
-    assert int(dissolve(_frame(earlier), _frame(earlier), weight)[0, 0, 0]) == earlier
+    assert int(fade(_frame(earlier), _frame(earlier), weight)[0, 0, 0]) == earlier
 
 
 def test_a_dissolve_rises_from_one_window_to_the_other() -> None:
@@ -112,13 +114,19 @@ def test_clips_on_disk_join_to_the_planned_frames(plate_path: Path, ffmpeg: str,
             for index in range(span.start, span.end):
                 writer.write(np.full((72, 128, 3), index * 500, np.uint16))
         clips.append(Clip(path, "", 0, span, Fraction(16), 128, 72))
-    join_clips(plan, clips, tmp_path / "joined.mkv", ffmpeg=ffmpeg)
+    join_clips(plan, clips, tmp_path / "joined.mkv", interpolator=FlowInterpolator(), ffmpeg=ffmpeg)
     back = list(read_frames(tmp_path / "joined.mkv", ffmpeg=ffmpeg, width=128, height=72))
     assert len(back) == 100
     for index, frame in enumerate(back):
         assert np.array_equal(frame, from_working(to_working(np.full((72, 128, 3), index * 500, np.uint16))))
     with pytest.raises(MediaError, match=r"early|ends after"):
-        join_clips(plan, [replace(clips[1], range=clips[0].range), clips[1]], tmp_path / "x.mkv", ffmpeg=ffmpeg)
+        join_clips(
+            plan,
+            [replace(clips[1], range=clips[0].range), clips[1]],
+            tmp_path / "x.mkv",
+            interpolator=FlowInterpolator(),
+            ffmpeg=ffmpeg,
+        )
 
 
 def _ten_windows(plate: Path, folder: Path, ffmpeg: str, *, drift: float) -> tuple[TakePlan, list[Clip]]:
@@ -151,7 +159,7 @@ def test_ten_windows_that_drift_keep_the_colours_of_the_first(plate_path: Path, 
     for drift in (0.0, 0.015):
         plan, clips = _ten_windows(plate_path, tmp_path, ffmpeg, drift=drift)
         assert len(clips) == 10
-        told[drift] = join_clips(plan, clips, tmp_path / "joined.mkv", ffmpeg=ffmpeg)
+        told[drift] = join_clips(plan, clips, tmp_path / "joined.mkv", interpolator=FlowInterpolator(), ffmpeg=ffmpeg)
         shown[drift] = list(read_frames(tmp_path / "joined.mkv", ffmpeg=ffmpeg, width=128, height=72))
     one = request_for(plan, plan.windows[0])
     whole = list(Animatic().generate(replace(one, frames=plan.native_frames), []))

@@ -1,0 +1,109 @@
+"""From one window into the next, over the frames that both show.
+
+Knows: pairs of frames that stand for the same time, an interpolator. Does not know: windows, files, seams of a shot.
+Memory: two pairs of frames and what the interpolator needs for one.
+
+Where two windows put the same thing at two places, a cross-fade shows it twice. A morph shows it once, on its way: the
+frame at weight w is the one that an interpolator finds at phase w between the earlier window's frame and the later
+one's, which stand for the same time. Where motion cannot be found the morph tears, and the cross-fade is better. Both
+are made for a few frames of the overlap and judged by what they do to the picture's detail; equal frames are neither.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.interface import EngineError, Frame, FrameInterpolator
+
+JUDGED: Final = 4
+"""Frames of an overlap, at most, that a way is judged by."""
+
+ALIKE: Final = 0.5
+"""Mean difference of two frames, in 1/255, below which they agree: grain, not motion."""
+
+
+class Way(StrEnum):
+    """How two windows are brought together. The names are public."""
+
+    SAME = "same"
+    """They are equal or differ by grain: weighted, to the bit."""
+    FADE = "fade"
+    """Weighted."""
+    MORPH = "morph"
+    """Interpolated at the weight."""
+
+
+Pair = tuple[Frame, Frame, Fraction]
+"""The earlier window's frame, the later one's of the same time, weight of the later one."""
+
+
+def fade(earlier: Frame, later: Frame, weight: Fraction) -> Frame:
+    """earlier * (1 - weight) + later * weight, rounded half up, in integers: equal frames stay equal bit for bit.
+
+    Frames are (height, width, 3) uint16; `weight` is in [0, 1].
+    """
+    numerator, denominator = weight.numerator, weight.denominator
+    mixed = earlier.astype(np.uint32) * (denominator - numerator) + later.astype(np.uint32) * numerator
+    return ((mixed + denominator // 2) // denominator).astype(np.uint16)
+
+
+def morph(earlier: Frame, later: Frame, weight: Fraction, *, interpolator: FrameInterpolator) -> Frame:
+    """The frame at phase `weight` on the way from one to the other. Raises EngineError as the interpolator does."""
+    [frame] = interpolator.between(earlier, later, [weight])
+    return frame
+
+
+def choose(pairs: Iterable[Pair], *, interpolator: FrameInterpolator) -> tuple[Way, dict[str, float]]:
+    """The way that costs the picture least, and what each way costs (`blurred`), on a few pairs of one overlap."""
+    differing = [pair for pair in pairs if _distance(pair[0], pair[1]) > ALIKE]
+    if not differing:
+        return Way.SAME, {}
+    cost = {Way.FADE: statistics.fmean(blurred(*pair, fade(*pair)) for pair in differing)}
+    with suppress(EngineError):
+        made = [(pair, morph(*pair, interpolator=interpolator)) for pair in differing]
+        cost[Way.MORPH] = statistics.fmean(blurred(*pair, frame) for pair, frame in made)
+    return min(cost, key=lambda way: cost[way]), {way.value: round(value, 4) for way, value in cost.items()}
+
+
+def middle(overlap: int) -> range:
+    """Which frames of an overlap a way is judged by: a cross-fade doubles most in its middle."""
+    count = min(JUDGED, overlap)
+    first = (overlap - count) // 2
+    return range(first, first + count)
+
+
+def blurred(earlier: Frame, later: Frame, weight: Fraction, frame: Frame) -> float:
+    """How far the detail of a blended frame is from that of its two sources, as a share; 0: as detailed as they are.
+
+    Detail is the mean gradient of luma. Two pictures on top of each other lose it, a torn one gains some.
+    """
+    expected = float(1 - weight) * _detail(earlier) + float(weight) * _detail(later)
+    return abs(_detail(frame) / max(expected, 1e-6) - 1)
+
+
+def blended(pair: Pair, *, way: Way, interpolator: FrameInterpolator) -> Frame:
+    """The pair as one frame. Where two frames agree, and where the interpolator gives up, as a fade."""
+    if way is Way.MORPH and _distance(pair[0], pair[1]) > ALIKE:
+        with suppress(EngineError):
+            return morph(*pair, interpolator=interpolator)
+    return fade(*pair)
+
+
+def _distance(one: Frame, other: Frame) -> float:
+    """Mean difference of a quarter of the pixels, in 1/255."""
+    return float(np.abs(one[::2, ::2].astype(np.int32) - other[::2, ::2]).mean()) / 257
+
+
+def _detail(frame: Frame) -> float:
+    luma: NDArray[np.float32] = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+    along, down = cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)
+    return float(cv2.magnitude(along, down).mean())
