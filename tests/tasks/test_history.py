@@ -67,7 +67,7 @@ def test_the_same_window_was_timed() -> None:
     taken = [window(100.0 + 10 * n) for n in range(10)]
     assert expect(taken) == (170.0, "history of 10 windows", Trust.MEASURED)
     assert expect([window(9.0)]) == (9.0, "history of 1 window", Trust.MEASURED)
-    two = plan(161)
+    two = plan(157)
     assert [len(one.span.range) for one in two.windows] == [81, 81]
     assert expect(taken, of=two)[0] == 340.0
 
@@ -111,7 +111,7 @@ def test_a_window_resumed_at_its_last_step_is_no_measure() -> None:
 
 def test_the_least_certain_window_speaks_for_the_shot() -> None:
     """One window was timed, the other's length was not: the sum is as good as the scaled one."""
-    of = plan(154)
+    of = plan(150)
     lengths = [len(one.span.range) for one in of.windows]
     assert lengths == [81, 77]
     assert expect([window(100.0)] * 5, of=of)[1:] == ("history of 5 windows of another size, scaled", Trust.SCALED)
@@ -129,7 +129,7 @@ def test_a_prior_of_another_device_is_a_guess() -> None:
 
 def test_windows_that_are_there_take_no_time() -> None:
     """An interrupted take: what was made before is not made again."""
-    of = plan(161)
+    of = plan(157)
     known = history([window(100.0, key=of.windows[0].key)])
     assert known.made == {of.windows[0].key}
     assert engine_seconds(of, known, card=WAN, device=H100, made=known.made).seconds == 100.0

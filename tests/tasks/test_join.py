@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from catalogs.footage import Clip
 from catalogs.shot import Plate, Shot
+from catalogs.timebase import FrameRange
 from models.animatic import Animatic
 from models.flow import FlowInterpolator
 from models.interface import Frame, InterpolatorSpec
@@ -122,7 +123,7 @@ def test_clips_on_disk_join_to_the_planned_frames(plate_path: Path, ffmpeg: str,
     with pytest.raises(MediaError, match=r"early|ends after"):
         join_clips(
             plan,
-            [replace(clips[1], range=clips[0].range), clips[1]],
+            [replace(clips[0], range=FrameRange(0, 81)), clips[1]],
             tmp_path / "x.mkv",
             interpolator=FlowInterpolator(),
             ffmpeg=ffmpeg,
