@@ -9,6 +9,8 @@ DispatchError where the server does not answer or refuses: whoever follows the n
 from __future__ import annotations
 
 import os
+import re
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ GPU_POOL: Final = "gpu"
 """Work pool whose workers render reels."""
 
 _OVER: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.CANCELLED, RunState.UNKNOWN)
+
+_EXIT: Final = re.compile(r"Process exited with status code: (-?\d+)")  # as Prefect's process worker says it
 
 _AT_ONCE: Final = 100  # flow runs asked for in one call; the server gives 200 at most
 
@@ -99,7 +103,7 @@ class Dispatch:
                     state = run.state
                     kind = RunState(state.type.value) if state else RunState.SCHEDULED
                     since = state.timestamp if state else datetime.now(UTC)
-                    found[str(run.id)] = Looked(kind, since, (state.message or "") if state else "")
+                    found[str(run.id)] = Looked(kind, since, plainly(state.message or "") if state else "")
         return found
 
     def crash(self, flow_run: str, why: str) -> None:
@@ -122,6 +126,18 @@ class Dispatch:
         with _spoken(f"counting the workers of {pool}"):
             found = self._client.read_workers_for_work_pool(pool)
         return sum(1 for worker in found if worker.status and worker.status.value == "ONLINE")
+
+
+def plainly(message: str) -> str:
+    """What a worker says of a process that ended, in fewer words; any other message as it is."""
+    found = _EXIT.match(message)
+    if found is None:
+        return message
+    code = int(found[1])
+    if code >= 0:
+        return f"the process left with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"the process was ended by {name}" + (": out of memory, or by hand" if -code == signal.SIGKILL else "")
 
 
 @contextmanager

@@ -125,7 +125,9 @@ def _death(death: Mapping[str, Any]) -> str:
     if death["said"]:
         parts.append(f"last words: {plain(death['said'])}")
     known = ("at", "worker", "said", "why", "stack")
-    parts += [f"{plain(name)}: {plain(str(value))}" for name, value in death.items() if name not in known and value]
+    more = {name: str(value) for name, value in death.items() if name not in known and value}
+    # what the reason says already is not said again
+    parts += [f"{plain(name)}: {plain(value)}" for name, value in more.items() if value not in death["why"]]
     if stack := str(death.get("stack") or "").strip():
         where = next((line for line in stack.splitlines() if line.strip().startswith("File ")), stack.splitlines()[-1])
         parts.append(f"it stood in: {plain(where)}")

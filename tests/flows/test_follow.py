@@ -13,7 +13,7 @@ from catalogue_nights import arrived, begun, opened, stocked
 
 from catalogs.night import Batch
 from catalogs.store import Catalogue, open_catalogue
-from flows.dispatch import Looked
+from flows.dispatch import Looked, plainly
 from flows.follow import Follower
 from tasks.recovery import RunState
 
@@ -120,3 +120,21 @@ def test_silence_counts_only_while_somebody_listens(
         follower.turn()
     assert (server.states[run] is RunState.CRASHED) == lost
     assert catalogue.nights.attempts(batch.name)[0].open != lost
+
+
+@pytest.mark.parametrize(
+    ("message", "plain"),
+    [
+        (
+            "Process exited with status code: -9. Process exited due to a SIGKILL signal. Typically caused by ...",
+            "the process was ended by SIGKILL: out of memory, or by hand",
+        ),
+        ("Process exited with status code: -11.", "the process was ended by SIGSEGV"),
+        ("Process exited with status code: 1. Process for flow run exited.", "the process left with exit code 1"),
+        ("3 shots rendered, 0 failed", "3 shots rendered, 0 failed"),
+        ("", ""),
+    ],
+)
+def test_how_a_process_ended_is_said_in_few_words(message: str, plain: str) -> None:
+    """Prefect's sentence would stand in a report four times."""
+    assert plainly(message) == plain
