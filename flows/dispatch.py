@@ -20,7 +20,14 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed, Scheduled
 
@@ -37,6 +44,8 @@ GPU_POOL: Final = "gpu"
 _OVER: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.CANCELLED, RunState.UNKNOWN)
 
 _EXIT: Final = re.compile(r"Process exited with status code: (-?\d+)")  # as Prefect's process worker says it
+
+_MOST_LEFT: Final = 200  # flow runs that one answer of the server holds
 
 _AT_ONCE: Final = 100  # flow runs asked for in one call; the server gives 200 at most
 
@@ -120,6 +129,24 @@ class Dispatch:
         """Cancel a flow run that no worker has taken up; one that is unknown stays so."""
         with _spoken("calling off a flow run"), suppress(ObjectNotFound):
             self._client.set_flow_run_state(UUID(flow_run), Cancelled(message="there is nothing left to do"))
+
+    def close(self, batch: str) -> int:
+        """End what a batch leaves: flow runs with its tag that have not begun. How many those were.
+
+        A worker that is killed while it starts a run leaves it pending for good, and another reel may have taken its
+        shots meanwhile: nobody would ask for it any more.
+        """
+        coming = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING]))
+        its = FlowRunFilter(tags=FlowRunFilterTags(all_=[batch]), state=coming)
+        with _spoken("ending what has not begun"):
+            found = self._client.read_flow_runs(flow_run_filter=its, limit=_MOST_LEFT)
+            for run in found:
+                begun = run.state is not None and run.state.is_pending()
+                end: Any = (
+                    Crashed(message="its worker is gone") if begun else Cancelled(message="nothing is left to do")
+                )
+                self._client.set_flow_run_state(run.id, end, force=True)
+        return len(found)
 
     def workers(self, pool: str = GPU_POOL) -> int:
         """How many workers of a pool give signs of life."""

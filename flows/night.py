@@ -92,7 +92,7 @@ def nightly(
             raise
         if not _Night(catalogue, settings, dispatch, batch, me).follow():
             return Completed(message=f"{batch.name} was taken up by another flow run")
-        return _state(_end(catalogue, settings, batch.name))
+        return _state(_end(catalogue, settings, dispatch, batch.name))
 
 
 def _state(report: Mapping[str, Any]) -> Any:
@@ -119,7 +119,7 @@ def _take_up(
         patiently(lambda: nights.stop(name))
     if not _Night(catalogue, settings, dispatch, batch, me).follow():
         return None
-    return _end(catalogue, settings, name)
+    return _end(catalogue, settings, dispatch, name)
 
 
 def missed(catalogue: Catalogue, settings: Settings, now: datetime) -> bool:
@@ -264,9 +264,13 @@ def _done(attempt: Attempt) -> float:
     return 0.5 if attempt.stage is Stage.FINISH else 0.0
 
 
-def _end(catalogue: Catalogue, settings: Settings, name: str) -> dict[str, Any]:
+def _end(catalogue: Catalogue, settings: Settings, dispatch: Dispatch, name: str) -> dict[str, Any]:
     """Close what is open, make the report, and tell everyone who wants to know."""
     nights = catalogue.nights
+    try:
+        dispatch.close(name)
+    except DispatchError as error:
+        LOG.warning("%s: %s", name, error)
     for attempt in patiently(lambda: nights.attempts(name, open_only=True)):
         _release(catalogue, attempt)
     report = patiently(lambda: morning_report(catalogue, name, zone=settings.night.zone))

@@ -216,3 +216,18 @@ def test_a_batch_that_ended_is_told(environment: dict[str, str], api: httpx.Clie
         f"automation dailies: tell {name} of a batch that {w}" for w in ("ended", "stalled", "went down")
     ]
     assert set(_automations(api)) == {"dailies: flow run without heartbeat", "dailies: night went down"}
+
+
+def test_what_a_batch_leaves_is_ended(environment: dict[str, str], api: httpx.Client) -> None:
+    """A run whose worker was killed while it started it stays pending for good; one that waits is not wanted any more.
+    What runs, has ended, or belongs to another batch is left as it is."""
+    flow = api.post("flows/", json={"name": "left"}).raise_for_status().json()["id"]
+    made = {}
+    for state, batch in [("PENDING", "left-1"), ("SCHEDULED", "left-1"), ("RUNNING", "left-1"), ("PENDING", "left-2")]:
+        body = {"flow_id": flow, "tags": [batch, "AGM"], "state": {"type": state}}
+        made[state, batch] = api.post("flow_runs/", json=body).raise_for_status().json()["id"]
+    words = "from flows.dispatch import dispatching\nwith dispatching() as one: print(one.close('left-1'))"
+    done = _run(environment, "-c", words)
+    assert done.stdout.strip() == "2", done.stderr
+    states = [api.get(f"flow_runs/{run}").json()["state_type"] for run in made.values()]
+    assert states == ["CRASHED", "CANCELLED", "RUNNING", "PENDING"]
