@@ -14,13 +14,15 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
@@ -37,9 +39,13 @@ from tasks.recovery import RunState
 NIGHTLY: Final = "nightly/nightly"
 RENDER_REEL: Final = "render-reel/render-reel"
 FINISH_SHOT: Final = "finish-shot/finish-shot"
+INTAKE: Final = "intake/intake"
 
 GPU_POOL: Final = "gpu"
 """Work pool whose workers render reels."""
+
+STARTS_WITHIN: Final = timedelta(minutes=5)
+"""From a worker's taking a run to its process's beginning it, at most."""
 
 _OVER: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.CANCELLED, RunState.UNKNOWN)
 
@@ -130,23 +136,30 @@ class Dispatch:
         with _spoken("calling off a flow run"), suppress(ObjectNotFound):
             self._client.set_flow_run_state(UUID(flow_run), Cancelled(message="there is nothing left to do"))
 
-    def close(self, batch: str) -> int:
+    def close(self, batch: str, *, starts_within: timedelta = STARTS_WITHIN) -> int:
         """End what a batch leaves: flow runs with its tag that have not begun. How many those were.
 
         A worker that is killed while it starts a run leaves it pending for good, and another reel may have taken its
-        shots meanwhile: nobody would ask for it any more.
+        shots meanwhile: nobody would ask for it any more. Any run of ours that has been pending for longer than
+        `starts_within` is such a one.
         """
-        coming = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING]))
-        its = FlowRunFilter(tags=FlowRunFilterTags(all_=[batch]), state=coming)
+        coming = FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
+        its = FlowRunFilter(tags=FlowRunFilterTags(all_=[batch]), state=FlowRunFilterState(type=coming))
+        pending = FlowRunFilterStateType(any_=[StateType.PENDING])
+        any_of_ours = FlowRunFilter(state=FlowRunFilterState(type=pending))
+        names = [name.rpartition("/")[2] for name in (NIGHTLY, RENDER_REEL, FINISH_SHOT, INTAKE)]
+        ours = DeploymentFilter(name=DeploymentFilterName(any_=names))
+        before = datetime.now(UTC) - starts_within
         with _spoken("ending what has not begun"):
-            found = self._client.read_flow_runs(flow_run_filter=its, limit=_MOST_LEFT)
-            for run in found:
-                begun = run.state is not None and run.state.is_pending()
-                end: Any = (
-                    Crashed(message="its worker is gone") if begun else Cancelled(message="nothing is left to do")
-                )
-                self._client.set_flow_run_state(run.id, end, force=True)
-        return len(found)
+            left = self._client.read_flow_runs(flow_run_filter=its, limit=_MOST_LEFT)
+            old = self._client.read_flow_runs(flow_run_filter=any_of_ours, deployment_filter=ours, limit=_MOST_LEFT)
+            left += [run for run in old if run.state is not None and run.state.timestamp < before]
+            for run in {run.id: run for run in left}.values():
+                if run.state is not None and run.state.is_pending():
+                    self._client.set_flow_run_state(run.id, Crashed(message="its worker is gone"), force=True)
+                else:
+                    self._client.set_flow_run_state(run.id, Cancelled(message="nothing is left to do"), force=True)
+        return len({run.id for run in left})
 
     def workers(self, pool: str = GPU_POOL) -> int:
         """How many workers of a pool give signs of life."""

@@ -220,14 +220,25 @@ def test_a_batch_that_ended_is_told(environment: dict[str, str], api: httpx.Clie
 
 def test_what_a_batch_leaves_is_ended(environment: dict[str, str], api: httpx.Client) -> None:
     """A run whose worker was killed while it started it stays pending for good; one that waits is not wanted any more.
-    What runs, has ended, or belongs to another batch is left as it is."""
+    What runs, belongs to another batch, or was taken up just now is left as it is."""
+    _apply(environment)
     flow = api.post("flows/", json={"name": "left"}).raise_for_status().json()["id"]
     made = {}
     for state, batch in [("PENDING", "left-1"), ("SCHEDULED", "left-1"), ("RUNNING", "left-1"), ("PENDING", "left-2")]:
         body = {"flow_id": flow, "tags": [batch, "AGM"], "state": {"type": state}}
         made[state, batch] = api.post("flow_runs/", json=body).raise_for_status().json()["id"]
-    words = "from flows.dispatch import dispatching\nwith dispatching() as one: print(one.close('left-1'))"
-    done = _run(environment, "-c", words)
-    assert done.stdout.strip() == "2", done.stderr
-    states = [api.get(f"flow_runs/{run}").json()["state_type"] for run in made.values()]
-    assert states == ["CRASHED", "CANCELLED", "RUNNING", "PENDING"]
+    for name in ("intake", "finish-shot"):
+        deployment = _deployment(api, f"{name}/{name}")["id"]
+        body = {"parameters": {}, "state": {"type": "PENDING"}, "enforce_parameter_schema": False}
+        begun = api.post(f"deployments/{deployment}/create_flow_run", json=body).raise_for_status().json()["id"]
+        made[name, ""] = begun
+
+    def closed(more: str = "") -> list[str]:
+        words = "from datetime import timedelta\nfrom flows.dispatch import dispatching\n"
+        done = _run(environment, "-c", f"{words}with dispatching() as one: one.close('left-1'{more})")
+        assert done.returncode == 0, done.stderr
+        return [api.get(f"flow_runs/{run}").json()["state_type"] for run in made.values()]
+
+    assert closed() == ["CRASHED", "CANCELLED", "RUNNING", "PENDING", "PENDING", "PENDING"]
+    # what was taken up long ago and never began, of our own deployments
+    assert closed(", starts_within=timedelta(0)")[3:] == ["PENDING", "CRASHED", "CRASHED"]
