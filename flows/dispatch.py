@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed, Scheduled
 
@@ -50,6 +51,8 @@ STARTS_WITHIN: Final = timedelta(minutes=5)
 _OVER: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.CANCELLED, RunState.UNKNOWN)
 
 _EXIT: Final = re.compile(r"Process exited with status code: (-?\d+)")  # as Prefect's process worker says it
+
+_LEAVES_WITHIN: Final = 20.0  # seconds from the last word of a run in the catalogue to its end in Prefect
 
 _MOST_LEFT: Final = 200  # flow runs that one answer of the server holds
 
@@ -136,30 +139,48 @@ class Dispatch:
         with _spoken("calling off a flow run"), suppress(ObjectNotFound):
             self._client.set_flow_run_state(UUID(flow_run), Cancelled(message="there is nothing left to do"))
 
-    def close(self, batch: str, *, starts_within: timedelta = STARTS_WITHIN) -> int:
-        """End what a batch leaves: flow runs with its tag that have not begun. How many those were.
+    def close(self, batch: str, *, living: Iterable[str] = (), starts_within: timedelta = STARTS_WITHIN) -> int:
+        """End what a batch leaves: flow runs with its tag that have not begun, or run and are not among the `living`.
+        How many those were.
 
         A worker that is killed while it starts a run leaves it pending for good, and another reel may have taken its
         shots meanwhile: nobody would ask for it any more. Any run of ours that has been pending for longer than
         `starts_within` is such a one.
         """
-        coming = FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
-        its = FlowRunFilter(tags=FlowRunFilterTags(all_=[batch]), state=FlowRunFilterState(type=coming))
-        pending = FlowRunFilterStateType(any_=[StateType.PENDING])
-        any_of_ours = FlowRunFilter(state=FlowRunFilterState(type=pending))
+        its = FlowRunFilterTags(all_=[batch])
         names = [name.rpartition("/")[2] for name in (NIGHTLY, RENDER_REEL, FINISH_SHOT, INTAKE)]
         ours = DeploymentFilter(name=DeploymentFilterName(any_=names))
         before = datetime.now(UTC) - starts_within
         with _spoken("ending what has not begun"):
-            left = self._client.read_flow_runs(flow_run_filter=its, limit=_MOST_LEFT)
-            old = self._client.read_flow_runs(flow_run_filter=any_of_ours, deployment_filter=ours, limit=_MOST_LEFT)
-            left += [run for run in old if run.state is not None and run.state.timestamp < before]
+            left = self._in(StateType.SCHEDULED, StateType.PENDING, tags=its)
+            left += [
+                run
+                for run in self._in(StateType.PENDING, deployments=ours)
+                if run.state is not None and run.state.timestamp < before
+            ]
+            left += self._silent(its, frozenset(living))
             for run in {run.id: run for run in left}.values():
-                if run.state is not None and run.state.is_pending():
-                    self._client.set_flow_run_state(run.id, Crashed(message="its worker is gone"), force=True)
-                else:
+                if run.state is not None and run.state.is_scheduled():
                     self._client.set_flow_run_state(run.id, Cancelled(message="nothing is left to do"), force=True)
+                else:
+                    self._client.set_flow_run_state(run.id, Crashed(message="its worker is gone"), force=True)
         return len({run.id for run in left})
+
+    def _silent(self, its: FlowRunFilterTags, living: frozenset[str]) -> list[FlowRun]:
+        """Runs that are said to run, and are known to be gone: those that are just leaving get some seconds for it."""
+        deadline = time.monotonic() + _LEAVES_WITHIN
+        while True:
+            found = [run for run in self._in(StateType.RUNNING, tags=its) if str(run.id) not in living]
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(1.0)
+
+    def _in(
+        self, *states: StateType, tags: FlowRunFilterTags | None = None, deployments: DeploymentFilter | None = None
+    ) -> list[FlowRun]:
+        kind = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
+        wanted = FlowRunFilter(tags=tags, state=kind)
+        return self._client.read_flow_runs(flow_run_filter=wanted, deployment_filter=deployments, limit=_MOST_LEFT)
 
     def workers(self, pool: str = GPU_POOL) -> int:
         """How many workers of a pool give signs of life."""

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from flows.prefect_server import configured_url, free_port, house_url
 from flows.settings import Settings, house_environment
 from tasks.errors import MachineNotReadyError, StepError
 from tasks.frames import Program, start
+from tasks.recovery import RunState
 
 LOG: Final = logging.getLogger("dailies")
 
@@ -39,6 +40,9 @@ server that was started again holds the event back for a quarter of an hour."""
 
 ADOPTED: Final = 300.0
 """Seconds that a batch whose flow run is gone may wait for the next one to take it up."""
+
+COMES_UP: Final = timedelta(seconds=120)
+"""How long a flow run may be pending that is to take a batch up."""
 
 _TRIES: Final = 20  # flow runs made for one that is gone: a limit that it still holds cancels the first of them
 
@@ -117,8 +121,13 @@ def take_up(dispatch: Any, batch: Batch) -> str:
         key = f"{batch.name} after {batch.flow_run} {number}"
         made: str = dispatch.run(NIGHTLY, key=key, parameters={"resume": True})
         found = dispatch.look([made]).get(made)
-        if found is not None and not found.over:
-            return made
+        if found is None or found.over:
+            continue
+        if found.state is RunState.PENDING and datetime.now(UTC) - found.since > COMES_UP:
+            # the worker that took it died with it in its hands: it would be pending for good, and hold the limit
+            dispatch.crash(made, "its worker is gone")
+            continue
+        return made
     return ""
 
 

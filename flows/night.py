@@ -268,7 +268,7 @@ def _end(catalogue: Catalogue, settings: Settings, dispatch: Dispatch, name: str
     """Close what is open, make the report, and tell everyone who wants to know."""
     nights = catalogue.nights
     try:
-        dispatch.close(name)
+        dispatch.close(name, living=[run.flow_run for run in patiently(lambda: nights.runs(name, open_only=True))])
     except DispatchError as error:
         LOG.warning("%s: %s", name, error)
     for attempt in patiently(lambda: nights.attempts(name, open_only=True)):

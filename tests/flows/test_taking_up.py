@@ -31,6 +31,7 @@ class Server:
         self.keys: dict[str, str] = {}
         self.parameters: list[Mapping[str, Any]] = []
         self.made = made
+        self.ago = timedelta(0)
 
     def run(self, deployment: str, *, key: str, parameters: Mapping[str, Any]) -> str:
         assert deployment == NIGHTLY
@@ -41,7 +42,12 @@ class Server:
         return self.keys[key]
 
     def look(self, runs: Sequence[str]) -> dict[str, Looked]:
-        return {run: Looked(self.states[run], datetime.now(UTC), "") for run in runs if run in self.states}
+        since = datetime.now(UTC) - self.ago
+        return {run: Looked(self.states[run], since, "") for run in runs if run in self.states}
+
+    def crash(self, flow_run: str, why: str) -> None:
+        del why
+        self.states[flow_run] = RunState.CRASHED
 
 
 @pytest.mark.parametrize("state", [RunState.CRASHED, RunState.CANCELLED, RunState.FAILED, None])
@@ -66,6 +72,17 @@ def test_a_run_that_was_turned_away_is_replaced() -> None:
     assert take_up(server, BATCH) == "made 0"
     server.states["made 0"] = RunState.CANCELLED
     assert take_up(server, BATCH) == "made 1"
+
+
+def test_a_run_that_never_comes_up_is_replaced() -> None:
+    """Its worker was killed with it in its hands: it is given a while, then ended, and another one is made."""
+    server = Server(RunState.CRASHED)
+    assert take_up(server, BATCH) == "made 0"
+    server.states["made 0"] = RunState.PENDING
+    assert take_up(server, BATCH) == "made 0"
+    server.ago = timedelta(minutes=10)
+    assert take_up(server, BATCH) == "made 1"
+    assert server.states["made 0"] is RunState.CRASHED
 
 
 def test_a_server_that_turns_everything_away_is_not_asked_for_ever() -> None:
