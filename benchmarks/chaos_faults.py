@@ -69,7 +69,7 @@ def kind_of(program: Program, among: dict[int, Program]) -> str:
     words = program.words
     if "flows.worker" in words:
         return POOLS[words[words.index("flows.worker") + 1]][0]
-    if words[1:4] == ("-m", "prefect", "server"):
+    if words[1:4] == ("-m", "flows.server", "server"):
         return "server"
     if Path(words[0]).name.startswith("ffmpeg"):
         return "ffmpeg"
