@@ -128,7 +128,7 @@ def test_the_schedule_makes_runs(head: Machines) -> None:
     so in a log alone."""
     night = head.ask("GET", "deployments/name/nightly/nightly")["id"]
     wanted = {"deployments": {"id": {"any_": [night]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    eventually(lambda: head.ask("POST", "flow_runs/filter", wanted), seconds=60, what="the night is scheduled")
+    eventually(lambda: head.ask("POST", "flow_runs/filter", wanted), seconds=180, what="the night is scheduled")
 
 
 def test_a_worker_that_is_stopped_lets_its_run_save_what_it_has(head: Machines, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_the_schedule_makes_runs(environment: dict[str, str], api: httpx.Client)
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
     }
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (runs := api.post("flow_runs/filter", json=wanted).raise_for_status().json()):
         assert time.monotonic() < deadline
         time.sleep(0.5)
