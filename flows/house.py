@@ -198,7 +198,10 @@ class House:
         night, now = self._settings.night, datetime.now(UTC)
         begin, end = night.around(now)
         if begin <= now:
-            self._said(f"the night ({night} {night.zone}) is open for {_span(end - now)}; next one tomorrow")
+            self._said(
+                f"the night ({night} {night.zone}) is open for {_span(end - now)}: `dailies night` "
+                "begins it, by itself the next one begins tomorrow"
+            )
         else:
             self._said(f"next night: {night} {night.zone}, begins in {_span(begin - now)}")
         self._said("Ctrl-C stops all of it")

@@ -115,6 +115,8 @@ def take_in(path: Path, settings: Settings) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(path, target)
     if problems:
-        target.with_suffix(".txt").write_text("\n".join(problems) + "\n", encoding="utf-8")
+        # a list may end in .txt itself, and must not be written over
+        reasons = target.with_suffix(".txt" if target.suffix.lower() != ".txt" else ".reasons.txt")
+        reasons.write_text("\n".join(problems) + "\n", encoding="utf-8")
     LOG.info("%s was %s", path.name, "taken in" if accepted else "refused")
     return accepted

@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -152,12 +153,21 @@ def refuse_taken(port: int) -> None:
         except OSError:
             pass
     url = f"http://127.0.0.1:{port}/api"
-    if answers(url):
+    if _is_prefect(url):
         raise MachineNotReadyError(
             f"port {port} is taken by {_listener(port)}, a server that answers as Prefect does; set "
             f"PREFECT_API_URL={url} to use it, or name another port with --port"
         )
     raise MachineNotReadyError(f"port {port} is taken by {_listener(port)}; stop it, or name another port with --port")
+
+
+def _is_prefect(url: str) -> bool:
+    """Whether what answers there says what a Prefect server says of its health: any program has some answer."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.read(100).strip() == b"true")
+    except (OSError, ValueError):
+        return False
 
 
 def _listener(port: int) -> str:

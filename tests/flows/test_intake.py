@@ -88,6 +88,16 @@ def test_what_is_no_list_is_left_or_refused(settings: Settings) -> None:
     assert said.read_text().strip()
 
 
+def test_a_refused_list_that_ends_in_txt_is_still_there(settings: Settings) -> None:
+    """Its reasons lie beside it, not in its place."""
+    path = settings.home / "inbox" / "notes.txt"
+    path.write_text("hello\n")
+    assert not take_in(path, settings)
+    back = {path.name.partition("-")[2]: path for path in (settings.home / "inbox/refused").iterdir()}
+    assert back["notes.txt"].read_text() == "hello\n"
+    assert back["notes.reasons.txt"].read_text().strip()
+
+
 def test_a_catalogue_that_is_away_costs_no_list(settings: Settings) -> None:
     """The list stays in the inbox for the next look."""
     path = lay(settings, "tonight.csv", "SH0010,a.png,noise,24,24,160x96")

@@ -6,14 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from rendering import ROOT, House, clean_environment
+
+from flows.prefect_server import refuse_taken
+from tasks.errors import MachineNotReadyError
 
 
 @pytest.fixture
@@ -135,3 +140,15 @@ def test_clients_that_write_at_once_wait_for_each_other(prefect_url: str) -> Non
         found = [code for codes in pool.map(work, "abcdefghij") for code in codes]
     assert len(found) == 130
     assert set(found) <= {200, 201}
+
+
+def test_a_port_that_anybody_listens_at_is_not_said_to_be_prefects(prefect_url: str) -> None:
+    """A web server that answers something is another program; only Prefect's own answer is Prefect's."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(MachineNotReadyError, match="is taken by") as error:
+            refuse_taken(other.server_address[1])
+        other.shutdown()
+    assert "PREFECT_API_URL" not in str(error.value)
+    with pytest.raises(MachineNotReadyError, match="set PREFECT_API_URL="):
+        refuse_taken(int(prefect_url.rpartition(":")[2].partition("/")[0]))
