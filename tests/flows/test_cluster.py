@@ -161,7 +161,11 @@ def test_a_small_night_on_several_machines(fleet: Machines, tmp_path: Path, plat
     eventually(lambda: list(house.home.glob("work/*/*/*")), what="the first shot is begun")
     fleet.kill_server()
     fleet.start_server()
-    eventually(lambda: fleet.state(run) in ("COMPLETED", "FAILED", "CRASHED"), seconds=400, what="the night ends")
-    assert fleet.state(run) == "COMPLETED", fleet.ask("GET", f"flow_runs/{run}")["state"]
-    assert {shot["status"] for shot in house.json("shots")["shots"]} == {"review"}
+
+    def statuses() -> set[str]:
+        return {shot["status"] for shot in house.json("shots")["shots"]}
+
+    # on a busy machine Prefect may take the run for dead while its server is away; then another one takes the night up
+    eventually(lambda: statuses() == {"review"}, seconds=500, what="every shot is there for review")
+    eventually(lambda: fleet.state(run) in ("COMPLETED", "CRASHED"), what="the run has ended")
     assert len(list(house.home.glob("deliveries/*/*/*/v001/manifest.json"))) == 4
