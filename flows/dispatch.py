@@ -35,7 +35,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed, Scheduled
 
 from tasks.errors import StepError
-from tasks.recovery import RunState
+from tasks.recovery import Rules, RunState
 
 NIGHTLY: Final = "nightly/nightly"
 RENDER_REEL: Final = "render-reel/render-reel"
@@ -45,16 +45,14 @@ INTAKE: Final = "intake/intake"
 GPU_POOL: Final = "gpu"
 """Work pool whose workers render reels."""
 
-STARTS_WITHIN: Final = timedelta(minutes=5)
-"""From a worker's taking a run to its process's beginning it, at most."""
+STARTS_WITHIN: Final = timedelta(seconds=Rules().pending_for)
+"""From a worker's taking a run to its process's beginning it, at most: a night's rule, for every run of ours."""
 
 _OVER: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.CANCELLED, RunState.UNKNOWN)
 
 _EXIT: Final = re.compile(r"Process exited with status code: (-?\d+)")  # as Prefect's process worker says it
 
 _LEAVES_WITHIN: Final = 20.0  # seconds from the last word of a run in the catalogue to its end in Prefect
-
-_MOST_LEFT: Final = 200  # flow runs that one answer of the server holds
 
 _AT_ONCE: Final = 100  # flow runs asked for in one call; the server gives 200 at most
 
@@ -180,7 +178,7 @@ class Dispatch:
     ) -> list[FlowRun]:
         kind = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
         wanted = FlowRunFilter(tags=tags, state=kind)
-        return self._client.read_flow_runs(flow_run_filter=wanted, deployment_filter=deployments, limit=_MOST_LEFT)
+        return self._client.read_flow_runs(flow_run_filter=wanted, deployment_filter=deployments, limit=_AT_ONCE)
 
     def workers(self, pool: str = GPU_POOL) -> int:
         """How many workers of a pool give signs of life."""

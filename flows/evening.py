@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,9 +40,6 @@ server that was started again holds the event back for a quarter of an hour."""
 
 ADOPTED: Final = 300.0
 """Seconds that a batch whose flow run is gone may wait for the next one to take it up."""
-
-COMES_UP: Final = timedelta(seconds=120)
-"""How long a flow run may be pending that is to take a batch up."""
 
 _TRIES: Final = 20  # flow runs made for one that is gone: a limit that it still holds cancels the first of them
 
@@ -113,7 +110,7 @@ def take_up(dispatch: Any, batch: Batch) -> str:
 
     Whoever finds out first makes it, however many look. Raises DispatchError.
     """
-    from flows.dispatch import NIGHTLY
+    from flows.dispatch import NIGHTLY, STARTS_WITHIN
 
     if _followed(dispatch, batch):
         return ""
@@ -123,7 +120,7 @@ def take_up(dispatch: Any, batch: Batch) -> str:
         found = dispatch.look([made]).get(made)
         if found is None or found.over:
             continue
-        if found.state is RunState.PENDING and datetime.now(UTC) - found.since > COMES_UP:
+        if found.state is RunState.PENDING and datetime.now(UTC) - found.since > STARTS_WITHIN:
             # the worker that took it died with it in its hands: it would be pending for good, and hold the limit
             dispatch.crash(made, "its worker is gone")
             continue

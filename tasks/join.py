@@ -11,6 +11,7 @@ shown, so that no step is left at any join.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter, read_frames
 from tasks.plan import TakePlan
 from tasks.progress import Progress, announce
-from tasks.seams import SeamMeter, seam_json
+from tasks.seams import SeamMeter
 from tasks.tone import AS_IT_IS, Light, Tone, ToneFit, Toner
 from tasks.windows import dissolve_weights
 
@@ -116,7 +117,7 @@ def join_clips(
         for reader in readers:
             reader.close()
     seams = [
-        {**seam_json(seam), "way": way.value, "blurred": blurred}
+        {**asdict(seam), "way": way.value, "blurred": blurred}
         for seam, (way, blurred) in zip(meter.seams(), ways, strict=True)
     ]
     for window, drift in zip(windows, light.drift(), strict=True):

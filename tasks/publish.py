@@ -88,9 +88,8 @@ def manifest(
 
     `engine` says what the engine is made of (tasks.engines.facts), `generated` how it ran for each window
     (tasks.engines.way); the last window's way stands for the take. `join` says how the windows met
-    (tasks.join.join_clips). `encoder_argv` is ffmpeg's command line by
-    deliverable, paths reduced to names. The master's path leads into the work folder, swept some day; its sha256 stays
-    true.
+    (tasks.join.join_clips). `encoder_argv` is ffmpeg's command line by deliverable, paths reduced to names. The
+    master's path leads into the work folder, swept some day; its sha256 stays true.
     """
     planned = plan_json(plan, card=card)
     return {

@@ -1,7 +1,7 @@
 """How much a seam shows: what happens where one window takes over, measured against the clip itself.
 
 Knows: frames as they are joined, where windows meet. Does not know: engines, files, what is done about a bad seam.
-Memory: two pictures of 320 pixels, and six numbers per frame of the clip.
+Memory: two pictures of 320 pixels, and three numbers per frame of the clip.
 
 A frame difference or a change of motion means nothing by itself: a fast pan has large ones everywhere. So each is
 divided by the clip's own median. Colour is not: a window that is redder than the one before it shows in a still clip
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
@@ -116,11 +116,6 @@ class SeamMeter:
                 )
             )
         return tuple(found)
-
-
-def seam_json(seam: Seam) -> dict[str, Any]:
-    """As the manifest has it."""
-    return asdict(seam)
 
 
 def seam_findings(plan: TakePlan, seams: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ from catalogs.timebase import FrameRange
 from models.interface import Frame, InterpolatorSpec
 from tasks.engines import spec_for
 from tasks.plan import plan_take
-from tasks.seams import JUMP_LIMIT, Seam, SeamMeter, likeness, seam_findings, seam_json
+from tasks.seams import JUMP_LIMIT, Seam, SeamMeter, likeness, seam_findings
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +111,10 @@ def test_what_shows_is_a_finding_where_it_lies() -> None:
     good = Seam(plan.seams[0], 1.0, 0.1, 1.0, (1.2, 3.0), 1.0)
     seams = [good, *(replace(good, native_frame=frame) for frame in plan.seams[1:])]
     assert len(seams) == len(plan.windows) - 1 > 1
-    assert seam_findings(plan, [seam_json(seam) for seam in seams]) == ()
+    assert seam_findings(plan, [asdict(seam) for seam in seams]) == ()
     seams[1] = replace(seams[1], jump=5.0, colour=2.5)
-    [found] = seam_findings(plan, [seam_json(seam) for seam in seams])
+    [found] = seam_findings(plan, [asdict(seam) for seam in seams])
     assert (found.code, found.severity, found.value, found.limit) == ("seam", Severity.ISSUE, "jump 5.0", "2")
     shaken = replace(seams[1], jump=2.4, turn=5.0, colour=0.1, restless=(1.8, 4.0))
-    assert seam_findings(plan, [seam_json(seam) for seam in (seams[0], shaken, *seams[2:])]) == ()
+    assert seam_findings(plan, [asdict(seam) for seam in (seams[0], shaken, *seams[2:])]) == ()
     assert found.frame_in <= plan.delivery_frame(plan.seams[1]) < found.frame_out
