@@ -78,16 +78,14 @@ def join_clips(
     per channel, -1 for black.
     """
     argv = clip_argv(ffmpeg, target, width=plan.width, height=plan.height, rate=plan.spec.native_rate)
-    toners, windows, ways = [Toner(AS_IT_IS)], [_toned(AS_IT_IS)], []
-    tone = AS_IT_IS
+    tones, ways = [AS_IT_IS], []
     for earlier, later in pairwise(clips):
-        tone = tone.after(fitted_tone(earlier, later, overlap=plan.overlap, ffmpeg=ffmpeg))
-        toners.append(Toner(tone))
-        windows.append(_toned(tone))
+        tones.append(tones[-1].after(fitted_tone(earlier, later, overlap=plan.overlap, ffmpeg=ffmpeg)))
+        before, after = Toner(tones[-2]), Toner(tones[-1])
         overlap = _overlap(earlier, later, overlap=plan.overlap, ffmpeg=ffmpeg)
         judged = middle(plan.overlap)
         pairs = (
-            (toners[-2].frame(one), toners[-1].frame(other), weight)
+            (before.frame(one), after.frame(other), weight)
             for number, (one, other, weight) in enumerate(overlap)
             if number in judged
         )
@@ -101,7 +99,7 @@ def join_clips(
         return blended(pair, way=ways[seam][0], interpolator=interpolator)
 
     readers = [_read(clip, ffmpeg=ffmpeg) for clip in clips]
-    shown = [toner.frames(reader) for toner, reader in zip(toners, readers, strict=True)]
+    shown = [_shown(reader, tone) for reader, tone in zip(readers, tones, strict=True)]
     frames = joined(shown, [len(clip.range) for clip in clips], overlap=plan.overlap, blend=blend)
     try:
         with FrameWriter(argv, width=plan.width, height=plan.height, what=f"{plan.slate}, join") as writer:
@@ -120,8 +118,10 @@ def join_clips(
         {**asdict(seam), "way": way.value, "blurred": blurred}
         for seam, (way, blurred) in zip(meter.seams(), ways, strict=True)
     ]
-    for window, drift in zip(windows, light.drift(), strict=True):
-        window["drift"] = drift
+    windows = [
+        {"gain": list(tone.gain), "offset": list(tone.offset), "drift": drift}
+        for tone, drift in zip(tones, light.drift(), strict=True)
+    ]
     return {"seams": seams, "windows": windows}
 
 
@@ -145,5 +145,6 @@ def _read(clip: Clip, *, ffmpeg: str, first: int = 0, count: int | None = None) 
     return read_frames(clip.path, ffmpeg=ffmpeg, width=clip.width, height=clip.height, first=first, count=count)
 
 
-def _toned(tone: Tone) -> dict[str, Any]:
-    return {"gain": list(tone.gain), "offset": list(tone.offset)}
+def _shown(frames: Iterator[Frame], tone: Tone) -> Iterator[Frame]:
+    """A window as it is shown. Its tables are made when its turn comes, and go with it."""
+    yield from Toner(tone).frames(frames)

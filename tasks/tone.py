@@ -1,7 +1,7 @@
 """Colour across a join: by what the later window is multiplied and shifted so that it shows what the earlier one shows.
 
 Knows: frames that two windows share, light. Does not know: files, engines, why windows differ. Memory: one number per
-cell of 8x8 pixels and channel for each shared frame; three tables of 65536 values for each window.
+cell of 8x8 pixels and channel for each shared frame; three tables of 65536 values for each Toner.
 
 A model's decoder drifts a little with every window: a gain and an offset per channel, in linear light. Both windows
 show the same frames in the overlap, so both are fitted there and nowhere else. Means over cells forgive grain and a
