@@ -18,10 +18,14 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from models.cards import Card, CardError, CardFile, Number
+from models.context import ALLOWED, ContextKind, Kind
 
 T = TypeVar("T")
 
-WINDOW_FIELDS: Final = ("rate", "frame_step", "frame_offset", "longest_window", "overlap", "context", "sizes")
+WINDOW_FIELDS: Final = (
+    *("rate", "frame_step", "frame_offset", "longest_window"),
+    *("contexts", "experimental", "free", "sizes"),
+)
 """What a stand-in takes from the card that it stands in for."""
 WAN_TOKENS: Final = 512
 """Words of Wan's cross-attention: what comes before the last 512 is the still (diffusers 0.42, transformer_wan.py)."""
@@ -29,6 +33,13 @@ PIPELINES: Final = ("WanImageToVideoPipeline", "WanPipeline", "WanVACEPipeline",
 """The diffusers classes that an engine of ours runs."""
 CACHED_PIPELINES: Final = ("WanImageToVideoPipeline", "WanPipeline")
 """Those whose transformer a step cache can act on."""
+TAKES: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "WanImageToVideoPipeline": (Kind.FRAME, Kind.FRAMES, Kind.LATENTS),
+    "WanPipeline": (Kind.NONE, Kind.LATENTS),  # words alone: latents can be pinned, frames have nowhere to go
+    "WanVACEPipeline": (Kind.FRAME, Kind.FRAMES, Kind.LATENTS),
+    "CogVideoXImageToVideoPipeline": (Kind.FRAME,),  # one frame by its input, and no flow to pin latents to
+}
+"""Kinds of context that an engine of ours can give each of them."""
 
 
 def parse_cards(texts: Mapping[str, str]) -> Mapping[str, Card]:
@@ -58,6 +69,11 @@ def _table(name: str, text: str) -> dict[str, object]:
     except tomllib.TOMLDecodeError as error:
         raise CardError(f"{name}.toml is not TOML: {error}; correct the file") from error
     known = [field.name for field in fields(Card) if field.name != "name"] + ["shards"]
+    if gone := [key for key in ("overlap", "context") if key in table]:
+        raise CardError(
+            f"{name}.toml: {gone[0]}: is no longer stated; state contexts (its default first), experimental and free "
+            "instead, as the cards in models/cards do"
+        )
     if unknown := [key for key in table if key not in known]:
         raise CardError(f"{name}.toml: {unknown[0]}: no such field; use one of: {', '.join(known)}")
     return table
@@ -80,8 +96,9 @@ def _card(name: str, table: Mapping[str, object]) -> Card:
         frame_step=read.count("frame_step", 1),
         frame_offset=read.count("frame_offset", 1),
         longest_window=read.count("longest_window", 1),
-        overlap=read.count("overlap", 0),
-        context=read.count("context", 0),
+        contexts=read.typed("contexts", f"a list of kinds of context ({ALLOWED}), its default first", _kinds),
+        experimental=read.typed("experimental", f"a list of kinds of context ({ALLOWED})", _more_kinds, ()),
+        free=read.count("free", 0),
         sizes=read.typed("sizes", "a list of [width, height]", _sizes),
         size_multiple=read.count("size_multiple", 1),
         smallest=read.count("smallest", 1),
@@ -137,8 +154,7 @@ def _agree(made: Card) -> None:
         raise CardError(
             f"{made.name}.toml: longest_window: {made.longest_window} is not {rule} frames; use a legal length"
         )
-    if made.context >= made.longest_window or made.overlap >= made.longest_window:
-        raise CardError(f"{made.name}.toml: overlap and context must be shorter than {made.longest_window} frames")
+    _contexts_agree(made)
     for width, height in made.sizes:
         bad = width % made.size_multiple or height % made.size_multiple
         if bad or min(width, height) < made.smallest or max(width, height) > made.largest:
@@ -166,6 +182,24 @@ def _agree(made: Card) -> None:
         )
     if made.pipeline and not made.width:
         raise CardError(f"{made.name}.toml: transformer: needs num_attention_heads and attention_head_dim; add them")
+
+
+def _contexts_agree(made: Card) -> None:
+    """Raise CardError for a kind of context that no window has room for, or that the pipeline has no input for."""
+    for field, kinds in (("contexts", made.contexts), ("experimental", made.experimental)):
+        for text in kinds:
+            kind = ContextKind.parse(text)
+            count = kind.frames(made.frame_step) + (made.free if kind.kind in (Kind.FRAME, Kind.FRAMES) else 0)
+            if count >= made.longest_window:
+                raise CardError(
+                    f"{made.name}.toml: {field}: {text} and what is free take {count} frames, which must be fewer than "
+                    f"{made.longest_window}; correct them"
+                )
+            if made.pipeline and kind.kind not in TAKES[made.pipeline]:
+                known = ", ".join(kind.value for kind in TAKES[made.pipeline])
+                raise CardError(f"{made.name}.toml: {field}: {made.pipeline} takes {known}, not {text}; correct it")
+    if twice := [text for text in made.experimental if text in made.contexts]:
+        raise CardError(f"{made.name}.toml: experimental: {twice[0]} stands in contexts already; remove one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +240,21 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError
     return tuple(_text(item) for item in value)
+
+
+def _kinds(value: object) -> tuple[str, ...]:
+    """One kind of context or more, none twice."""
+    found = _more_kinds(value)
+    if not found:
+        raise ValueError
+    return found
+
+
+def _more_kinds(value: object) -> tuple[str, ...]:
+    found = tuple(str(ContextKind.parse(text)) for text in _texts(value))
+    if len(set(found)) < len(found):
+        raise ValueError
+    return found
 
 
 def _pipeline(value: object) -> str:

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Final
 
 from models.camera import VERSION as ANIMATIC_VERSION
+from models.context import with_context
 from models.interface import EngineError, GeneratorSpec
 
 ANIMATIC: Final = "animatic"
@@ -68,10 +69,8 @@ class Card:
     frame_offset: int
     longest_window: int
     """Most frames of one window; itself a legal length."""
-    overlap: int
-    """Frames that neighbouring windows share by default."""
-    context: int
-    """Most frames of the previous window that the model can be conditioned on."""
+    contexts: tuple[str, ...]
+    """Kinds of context that the model was trained for, as `models.context` writes them; the first is its default."""
     sizes: tuple[tuple[int, int], ...]
     """Preset sizes (width, height) in pixels, best first."""
     size_multiple: int
@@ -80,6 +79,10 @@ class Card:
     """Least width or height in pixels."""
     largest: int
     """Greatest width or height in pixels."""
+    experimental: tuple[str, ...] = ()
+    """Kinds of context that it can be given besides; how they look only its weights can tell."""
+    free: int = 0
+    """Frames that both windows make besides those handed on, to be morphed and compared in colour."""
     presets_only: bool = False
     """True where the model makes its preset sizes and no other."""
     needs_plate: bool = True
@@ -236,7 +239,7 @@ def generator_spec(card: Card, *, engine: str | None = None) -> GeneratorSpec:
             f"{card.name} is rendered by the engine {card.engine!r}, not by {wanted!r}; "
             f"leave the engine out, or use {ANIMATIC!r} to preview it"
         )
-    return GeneratorSpec(
+    spec = GeneratorSpec(
         name=card.name,
         engine=card.engine,
         version="1",  # weights are named, and their hashes added, by whoever loads them
@@ -244,8 +247,11 @@ def generator_spec(card: Card, *, engine: str | None = None) -> GeneratorSpec:
         frame_step=card.frame_step,
         frame_offset=card.frame_offset,
         longest_window=card.longest_window,
-        overlap=card.overlap,
-        context=card.context,
+        overlap=0,
+        context=0,
+        contexts=card.contexts,
+        experimental=card.experimental,
+        free=card.free,
         sizes=card.sizes,
         size_multiple=card.size_multiple,
         smallest=card.smallest,
@@ -259,6 +265,7 @@ def generator_spec(card: Card, *, engine: str | None = None) -> GeneratorSpec:
         negative_prompt=card.negative_prompt,
         seconds_per_megapixel=card.seconds_per_megapixel,
     )
+    return with_context(spec, card.contexts[0])
 
 
 def animatic_spec(stands_in_for: Card) -> GeneratorSpec:
@@ -268,7 +275,7 @@ def animatic_spec(stands_in_for: Card) -> GeneratorSpec:
     """
     own = card(ANIMATIC)
     rules = own if stands_in_for.name == own.name else stands_in_for
-    return GeneratorSpec(
+    spec = GeneratorSpec(
         name=rules.stands_in_for or rules.name,
         engine=ANIMATIC,
         version=ANIMATIC_VERSION,
@@ -276,8 +283,11 @@ def animatic_spec(stands_in_for: Card) -> GeneratorSpec:
         frame_step=rules.frame_step,
         frame_offset=rules.frame_offset,
         longest_window=rules.longest_window,
-        overlap=rules.overlap,
-        context=rules.context,
+        overlap=0,
+        context=0,
+        contexts=rules.contexts,
+        experimental=rules.experimental,
+        free=rules.free,
         sizes=rules.sizes,
         size_multiple=own.size_multiple,
         smallest=own.smallest,
@@ -286,3 +296,4 @@ def animatic_spec(stands_in_for: Card) -> GeneratorSpec:
         needs_prompt=False,
         seconds_per_megapixel=own.seconds_per_megapixel,
     )
+    return with_context(spec, rules.contexts[0])

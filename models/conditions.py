@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from models.interface import EngineError
+from models.pixels import clip_view
+from models.stream import reach, streamed
 
 if TYPE_CHECKING:
     from models.step_cache import StepCache
@@ -33,6 +35,8 @@ class Given:
     frames: int
     height: int
     width: int
+    carried: Any | None = None
+    """(1, channels, m, height, width) float32 latents that the window is pinned to, after that of its first frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,9 +82,27 @@ class Wan:
         return torch.randn(shape, generator=random, dtype=torch.float32).to(self.device)
 
     def encode(self, given: Given, random: Any) -> dict[str, Any]:
-        """Condition tensors on the device; equal for equal pictures."""
+        """Condition tensors on the device; equal for equal pictures. `conditioned` adds what is carried."""
         del random
         return {"mask": self._mask(given)} if self.pipe.config.get("expand_timesteps") else {}
+
+    def conditioned(self, given: Given, random: Any) -> dict[str, Any]:
+        """`encode`, with carried latents in the place of those that were made from decoded pixels.
+
+        `pinned`: the first frame's latent, which stands for one frame where the one before stood for four and so is
+        encoded, and the carried ones as they are.
+        """
+        import torch
+
+        found = self.encode(given, random)
+        if given.carried is not None:
+            carried = given.carried.to(self.device)
+            self.keep(found, carried)
+            found["pinned"] = torch.cat([self._latents(_started(given)[:, :, :1]), carried], dim=2)
+        return found
+
+    def keep(self, found: dict[str, Any], carried: Any) -> None:
+        """Put the carried latents into the condition, where the model has channels for one. Words alone have none."""
 
     def advance(
         self, latents: Any, at: int, condition: Tensors, words: Words, carry: dict[str, Any], random: Any
@@ -115,10 +137,30 @@ class Wan:
 
     def decode(self, latents: Any, condition: Tensors) -> Any:
         """(1, 3, frames, height, width) in -1..1 from the latents of the last step."""
-        del condition
         vae = self.on_device("vae")
+        return vae.decode(self._scaled(self.finished(latents, condition), vae), return_dict=False)[0]
+
+    def finished(self, latents: Any, condition: Tensors) -> Any:
+        """The latents of the last step, normalised, as they are decoded."""
+        del condition
+        return latents
+
+    def decode_after(self, tail: Any, latents: Any) -> Any:
+        """Frames of finished latents alone, decoded as they go on after `tail` in one stream."""
+        import torch
+
+        vae = self.on_device("vae")
+        stream = torch.cat([tail.to(self.device), latents], dim=2)
+        return streamed(vae, self._scaled(stream, vae), keep=latents.shape[2])
+
+    @property
+    def looks_back(self) -> int:
+        """Latents before its own that a decoded frame depends on."""
+        return reach(self.pipe.vae)
+
+    def _scaled(self, latents: Any, vae: Any) -> Any:
         mean, scale = self._statistics()
-        return vae.decode(latents.to(vae.dtype) / scale + mean, return_dict=False)[0]
+        return latents.to(vae.dtype) / scale + mean
 
     def _mask(self, given: Given) -> Any:
         import torch
@@ -166,6 +208,11 @@ class WanFrames(Wan):
             found["image"] = self._image(start, end)
         return found
 
+    def keep(self, found: dict[str, Any], carried: Any) -> None:
+        """Into the condition's latents, behind its mask, which is 1 there already: their frames are given."""
+        stride = self.pipe.vae.config.scale_factor_temporal
+        found["condition"][:, stride:, 1 : 1 + carried.shape[2]] = carried
+
     def inputs(self, latents: Any, t: Any, condition: Tensors) -> dict[str, Any]:
         """Latents and condition side by side."""
         import torch
@@ -211,9 +258,13 @@ class WanExpanded(Wan):
         """Given latents where the mask is 0, with a time per patch."""
         return super().inputs(self._merged(latents, condition), t, condition)
 
-    def decode(self, latents: Any, condition: Tensors) -> Any:
-        """Decode with the given latents in their place."""
-        return super().decode(self._merged(latents, condition), condition)
+    def keep(self, found: dict[str, Any], carried: Any) -> None:
+        """Among the latents that are given as they are."""
+        found["condition"][:, :, 1 : 1 + carried.shape[2]] = carried
+
+    def finished(self, latents: Any, condition: Tensors) -> Any:
+        """With the given latents in their place."""
+        return self._merged(latents, condition)
 
     def _merged(self, latents: Any, condition: Tensors) -> Any:
         mask = condition["mask"]
@@ -237,6 +288,10 @@ class Vace(Wan):
         latents = torch.cat([self._latents(video * (1 - mask)), self._latents(video * mask)], dim=1)
         folded = self.pipe.prepare_masks(mask.to(self.device), [[]])
         return {"control": torch.cat([latents, folded], dim=1)}
+
+    def keep(self, found: dict[str, Any], carried: Any) -> None:
+        """Into the control's first latents, those of what must stay."""
+        found["control"][:, : carried.shape[1], 1 : 1 + carried.shape[2]] = carried
 
     def inputs(self, latents: Any, t: Any, condition: Tensors) -> dict[str, Any]:
         """Latents, with the control beside every VACE layer at full strength."""
@@ -323,28 +378,6 @@ class CogVideo(Wan):
         vae = self.on_device("vae")
         moved = latents.permute(0, 2, 1, 3, 4).to(vae.dtype)
         return vae.decode(1 / self.pipe.vae_scaling_factor_image * moved).sample
-
-
-CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
-CLIP_DEVIATION: Final = (0.26862954, 0.26130258, 0.27577711)
-"""Of OpenAI's CLIP, with which Wan's image encoder was trained; its preprocessor_config.json states them."""
-
-
-def clip_view(picture: Any, side: int) -> Any:
-    """(1, 3, side, side) as CLIPImageProcessor makes it, but from floats: shorter side to `side`, centre, normalised.
-
-    `picture` is (1, 3, height, width) in -1..1.
-    """
-    import torch
-    from torch.nn.functional import interpolate
-
-    height, width = picture.shape[-2:]
-    scale = side / min(height, width)
-    size = (max(side, int(height * scale)), max(side, int(width * scale)))
-    view = interpolate(picture.float().cpu() / 2 + 0.5, size=size, mode="bicubic", antialias=True).clamp(0, 1)
-    top, left = (size[0] - side) // 2, (size[1] - side) // 2
-    view = view[..., top : top + side, left : left + side]
-    return (view - torch.tensor(CLIP_MEAN).view(1, 3, 1, 1)) / torch.tensor(CLIP_DEVIATION).view(1, 3, 1, 1)
 
 
 def conditioner(pipe: Any, on_device: OnDevice, device: str, *, cache: StepCache | None = None) -> Wan:

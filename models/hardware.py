@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from models.cards import Card, cards
+from models.cards import Card, cards, generator_spec
+from models.context import most_frames
 from models.ladder import choose, rungs
 from models.memory import GB, DeviceFacts, Rung, gb, needs
 
@@ -61,6 +62,34 @@ scales them by the arithmetic of the transformer: 2 P n + 4 L d n² operations f
 width d, twice a step where guidance is above 1.
 
 """
+_CHAIN: Final = """
+## How windows are chained
+
+A shot that is longer than one window is made of several, and each but the first is given the end of the one before: its
+context. A shot's `context` says which kind; without one the model's default is used. Kinds that a model was **trained
+for** do what its authors show. **Experimental** ones go through inputs that it has, without having been trained for
+them: the mechanism is tested, how they look only the real weights can tell. Plan and manifest say which was used.
+
+| context | what the next window is given |
+|---|---|
+| `none` | nothing: windows would not belong together, so a shot is one window |
+| `frame` | the last frame, in the place of the still |
+| `frames-k` | the last k frames: mask and condition latents, VACE's `video` and `mask`, TI2V's clean first latents |
+| `latents-m` | the last m latents as they were made, and the frame before them |
+
+Frames are read from the window's own clip, 16 bits a channel and lossless, which the decoder's floats are rounded to
+once; no frame passes through 8 bits. Besides those handed on, both windows make `free` more, which are compared in
+colour and morphed into each other.
+
+**Latents** make no such way round through pixels, which is what lets colours drift from window to window. Where the
+model has channels for a condition they are put there as they are; and while denoising they are pinned: before every
+step written over with themselves, as noisy as the step expects them. That takes a scheduler of flow matching (UniPC
+with flow sigmas, FlowMatchEuler). All latents of a shot are then decoded as one stream. A frame depends on 38 latents
+before its own (Wan's decoders; counted from their structure), so each window but the first decodes up to 38 latents
+once more and drops them: 2.7 times the decoding of a window of 81 frames, and no more memory, for the frames that
+decoding the whole shot at once would give. Such windows share 4m+1 frames, and none is free: there is no seam to morph.
+
+"""
 
 
 def hardware_page(known: Mapping[str, Card]) -> str:
@@ -70,18 +99,21 @@ def hardware_page(known: Mapping[str, Card]) -> str:
         ("model", "does", "fps", "window", "sizes", "parameters", "weights", "VRAM least / recommended", "licence"),
         (_what(card) for card in models),
     )
+    chains = _table(
+        ("model", "trained for (default first)", "experimental", "frames shared by default"), map(_chains, models)
+    )
     runs = _table(("model", "size, frames", *(f"{size} GB" for size in CARDS_GIB), "least"), map(_runs, models))
     time = _table(("model", "size, frames", "steps", "s per step", "window", "machine"), map(_time, models))
-    return _INTRO + "\n" + what + _LADDER + runs + _TIME + time
+    return _INTRO + "\n" + what + _CHAIN + chains + _LADDER + runs + _TIME + time
 
 
 def does(card: Card) -> str:
     """What goes in and what comes out, in a few words."""
-    given = "still" if card.needs_plate else "still or text" if card.context else "text"
+    given = "still" if card.needs_plate else "still or text" if most_frames(card.contexts) else "text"
     if card.takes_end_plate:
         given += ", last still"
-    if card.context > 1:
-        given += f", up to {card.context} frames of the clip before"
+    if (most := most_frames(card.contexts)) > 1:
+        given += f", up to {most} frames of the clip before"
     return f"{given} to video" + (", two experts" if card.experts > 1 else "")
 
 
@@ -108,6 +140,13 @@ def _what(card: Card) -> tuple[str, ...]:
         memory,
         card.licence,
     )
+
+
+def _chains(card: Card) -> tuple[str, ...]:
+    kinds = [", ".join(f"`{kind}`" for kind in kinds) or "-" for kinds in (card.contexts, card.experimental)]
+    spec = generator_spec(card)
+    shared = f"{spec.context} handed on, {spec.overlap - spec.context} free" if spec.context else "-"
+    return (f"`{card.name}`", *kinds, shared)
 
 
 def _runs(card: Card) -> tuple[str, ...]:

@@ -41,9 +41,9 @@ class GeneratorSpec:
     longest_window: int
     """Most frames of one window; itself a legal length (Wan2.1: 81)."""
     overlap: int
-    """Frames that neighbouring windows share unless the caller says otherwise."""
+    """Frames that neighbouring windows share unless the caller says otherwise: context, and what both make besides."""
     context: int
-    """Most frames of the previous window that the model can be conditioned on; 0 if none."""
+    """Frames of the previous window that the next one is conditioned on; 0 if none."""
     sizes: tuple[tuple[int, int], ...]
     """Preset sizes (width, height), landscape or portrait, best first."""
     size_multiple: int
@@ -72,6 +72,16 @@ class GeneratorSpec:
     """Name of the LoRA that this profile puts on: it stands for steps left out. Empty for none."""
     seconds_per_megapixel: float = 0.5
     """Prior for estimates: seconds per megapixel of generated frame on a reference machine."""
+    kind: str = ""
+    """Kind of context that `context` and `carries` stand for, as `models.context` writes it; empty: unnamed."""
+    carries: int = 0
+    """Latents of the previous window that the next one is pinned to; 0 for every other kind of context."""
+    contexts: tuple[str, ...] = ()
+    """Kinds of context that the model was trained for, its default first."""
+    experimental: tuple[str, ...] = ()
+    """Kinds that it can be given besides, without having been trained for them."""
+    free: int = 0
+    """Frames that both windows make besides those handed on, to be morphed and compared in colour."""
 
     def legal(self, frames: int) -> bool:
         """Whether one window may have this many frames."""
@@ -137,6 +147,12 @@ class ClipRequest:
     """Folder in which the engine may keep what it needs to go on with this window after a crash; None for nowhere."""
     loras: tuple[Lora, ...] = ()
     """What changes the model for this window alone."""
+    carries: int = 0
+    """Latents of `carried`, the last ones, that this window is pinned to; more than 0 only after the first window."""
+    carried: Path | None = None
+    """File that the previous window left: the tail of the shot's latents. Needed where `carries` is more than 0."""
+    leaves: Path | None = None
+    """Where this window leaves the tail of the shot's latents for the next one; None for nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +193,10 @@ class ImageToVideo(Protocol):
 
         `context` holds the tail of the previous window, oldest first: frames `first_frame` to
         `first_frame + len(context)` of the shot. The first `len(context)` frames yielded continue it
-        and equal it bit for bit where the engine can pin them. Raises EngineError for a request it cannot
-        fulfil, before the first frame is yielded; WindowStopped when `watch` asks for it, then too.
+        and equal it bit for bit where the engine can pin them. An engine that has latents continues those of
+        `request.carried`, if `request.carries` says so, and has written `request.leaves` before the first frame is
+        yielded. Raises EngineError for a request it cannot fulfil, before the first frame is yielded; WindowStopped
+        when `watch` asks for it, then too.
         """
         ...
 

@@ -158,10 +158,11 @@ def predict(card: Card, *, width: int, height: int, frames: int, rung: Rung, pro
 
     Denoising: stored weights, one layer widened, `activation_bytes` x tokens x width (counted for the card's own
     architecture with attention that keeps no square matrix), latents in 32 bits. Decoding: `vae_bytes` x pixels and the
-    output in 32 bits; in tiles `vae_bytes` x `vae_tile` and the tiles made so far, or TILED_OUTPUTS outputs. A step
-    cache keeps two residuals of tokens x width, one a branch of the guidance. For 8-bit multiplication the weights
-    arrive in 16 bits and are narrowed where they lie: loading has a peak of its own. A model without these numbers
-    needs none. Against published peaks: Wan2.1 I2V 14B, 81 frames of 720p, weights in 32 bits:
+    output in 32 bits; in tiles `vae_bytes` x `vae_tile` and the tiles made so far, or TILED_OUTPUTS outputs. A window
+    that goes on in another's stream decodes latents of that one too, but keeps none of their frames, and so takes no
+    more. A step cache keeps two residuals of tokens x width, one a branch of the guidance. For 8-bit multiplication the
+    weights arrive in 16 bits and are narrowed where they lie: loading has a peak of its own. A model without these
+    numbers needs none. Against published peaks: Wan2.1 I2V 14B, 81 frames of 720p, weights in 32 bits:
     76.7 GB (H100, text encoder offloaded); T2V 1.3B at 480p: 8.19 GB (RTX 4090).
     """
     pixels = width * height

@@ -1,8 +1,8 @@
 """Frames into a model's tensors and back, without an 8-bit step.
 
-Knows: the interface's 16-bit frames, plates, what a decoded window must look like to be one. Does not know: models.
-Memory: one decoded window in 32-bit floats (81 frames of 1280x720: 0.9 GB), because it is judged whole before its
-first frame is let out.
+Knows: the interface's 16-bit frames, plates, what CLIP sees of one, what a decoded window must look like to be one.
+Does not know: models. Memory: one decoded window in 32-bit floats (81 frames of 1280x720: 0.9 GB), because it is judged
+whole before its first frame is let out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from models.plate import read_plate
 WHITE: Final = 65535
 FLAT: Final = 1 / 255
 """Greatest range of values (full scale 1) of a picture that is one colour: below it an 8-bit screen shows nothing."""
+CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
+CLIP_DEVIATION: Final = (0.26862954, 0.26130258, 0.27577711)
+"""Of OpenAI's CLIP, with which Wan's image encoder was trained; its preprocessor_config.json states them."""
 
 
 def fitted(path: Path, width: int, height: int) -> Frame:
@@ -78,3 +81,20 @@ def frames_of(video: Any, first: int) -> Iterator[Frame]:
     for at in range(first, video.shape[1]):
         plane = video[:, at].double().add(1.0).mul(WHITE / 2).round()
         yield np.ascontiguousarray(plane.permute(1, 2, 0).numpy().astype(np.uint16))
+
+
+def clip_view(picture: Any, side: int) -> Any:
+    """(1, 3, side, side) as CLIPImageProcessor makes it, but from floats: shorter side to `side`, centre, normalised.
+
+    `picture` is (1, 3, height, width) in -1..1.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    height, width = picture.shape[-2:]
+    scale = side / min(height, width)
+    size = (max(side, int(height * scale)), max(side, int(width * scale)))
+    view = interpolate(picture.float().cpu() / 2 + 0.5, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+    top, left = (size[0] - side) // 2, (size[1] - side) // 2
+    view = view[..., top : top + side, left : left + side]
+    return (view - torch.tensor(CLIP_MEAN).view(1, 3, 1, 1)) / torch.tensor(CLIP_DEVIATION).view(1, 3, 1, 1)

@@ -5,7 +5,8 @@ Does not know: shots, where weights are installed, how memory is planned, Prefec
 window's latents and condition, and one decoded window of 32-bit floats on the CPU (81 frames of 1280x720: 0.9 GB).
 
 Noise is drawn on the CPU from the window's seed. A window that was stopped or killed goes on at its last checkpoint and
-gives the same frames bit for bit on the same kind of device.
+gives the same frames bit for bit on the same kind of device. One that carries latents of the window before is decoded
+as the next part of one stream, and leaves the tail of that stream where it is told to.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from models.interface import BadPicture, ClipRequest, EngineError, Frame, Lora, 
 from models.lora import LoraSwitch
 from models.pixels import fitted, frames_of, judged, video_tensor
 from models.prompts import PromptCache, encode_text
+from models.requests import check_request
+from models.tails import LEAST, latents_digest, leave_tail, read_tail
 from models.weights_lock import file_sha256
 from models.windows_state import forget_state
 
@@ -188,10 +191,15 @@ class DiffusionEngine:
         WindowStopped is raised. Rules are checked, and plates read, before this returns; raises EngineError, BadPicture
         for output that is no picture, OutOfMemory.
         """
-        self._refuse(request, context)
+        check_request(self._card, request, context)
         first = list(context)
         if not first and request.plate is not None and self._sees_plates:
             first = [fitted(request.plate, request.width, request.height)]
+        tail = None
+        if request.carries and request.carried is not None:
+            side = self._card.spatial_stride
+            shape = (self._card.latent_channels, request.height // side, request.width // side)
+            tail = read_tail(request.carried, shape, least=request.carries)
         end = None if request.end_plate is None else fitted(request.end_plate, request.width, request.height)
         given = Given(
             video_tensor(first) if first else None,
@@ -199,60 +207,21 @@ class DiffusionEngine:
             request.frames,
             request.height,
             request.width,
+            None if tail is None else tail[:, :, -request.carries :],
         )
-        pictures = _pictures_key(first, end, request)
-        return self._frames(request, tuple(context), given, pictures, watch or Watch())
+        pictures = _pictures_key(first, end, given)
+        return self._frames(request, tuple(context), given, tail, pictures, watch or Watch())
 
     @property
     def _sees_plates(self) -> bool:
         return self._card.pipeline != "WanPipeline"
-
-    def _refuse(self, request: ClipRequest, context: Sequence[Frame]) -> None:
-        """Raise EngineError for a request that breaks the card's rules. diffusers would round it silently."""
-        card, frames = self._card, request.frames
-        if frames < 1 or frames > card.longest_window or (frames - card.frame_offset) % card.frame_step:
-            rule = f"{card.frame_step}n+{card.frame_offset}"
-            raise EngineError(f"{card.name} makes {rule} frames, up to {card.longest_window}; {frames} were asked for")
-        sides, multiple = (request.width, request.height), card.size_multiple
-        if any(side % multiple or not card.smallest <= side <= card.largest for side in sides):
-            raise EngineError(
-                f"{card.name} makes sides of {card.smallest} to {card.largest} pixels in steps of {multiple}; "
-                f"{request.width}x{request.height} were asked for"
-            )
-        if card.presets_only and (request.width, request.height) not in card.sizes:
-            known = ", ".join(f"{width}x{height}" for width, height in card.sizes)
-            raise EngineError(f"{card.name} makes {known} only; {request.width}x{request.height} were asked for")
-        if len(context) > min(card.context, frames - 1):
-            raise EngineError(
-                f"{card.name} continues at most {min(card.context, frames - 1)} frames in a window of {frames}; "
-                f"{len(context)} were given; use a shorter overlap"
-            )
-        for index, frame in enumerate(context):
-            if frame.shape != (request.height, request.width, 3) or frame.dtype != np.uint16:
-                raise EngineError(
-                    f"context frame {index} is {frame.shape} {frame.dtype}; "
-                    f"expected {(request.height, request.width, 3)} uint16, as the previous window made it"
-                )
-        if card.needs_plate and request.plate is None:
-            raise EngineError(f"{card.name} animates a still: give the shot a plate")
-        if request.end_plate is not None and not card.takes_end_plate:
-            raise EngineError(
-                f"{card.name} cannot arrive at an end plate; leave it out, or use a first-and-last-frame or VACE model"
-            )
-        if request.end_plate is not None and frames < len(context) + 2:
-            raise EngineError(
-                f"a window of {frames} frames is too short to arrive at an end plate; make the shot longer"
-            )
-        if card.needs_prompt and not request.prompt.strip():
-            raise EngineError(f"{card.name} needs a prompt; write one")
-        if request.steps < 0 or request.steps + card.steps < 1 or request.guidance < 0:
-            raise EngineError(f"{request.steps} steps at guidance {request.guidance} make no picture; use 1 or more")
 
     def _frames(
         self,
         request: ClipRequest,
         context: tuple[Frame, ...],
         given: Given,
+        tail: Any,
         pictures: str,
         watch: Watch,
     ) -> Iterator[Frame]:
@@ -286,17 +255,26 @@ class DiffusionEngine:
                 watch=watch,
             )
             _leave_if(watch)
+            new = kind.finished(latents, condition).float()
+            if tail is not None:
+                new = new[:, :, 1 + request.carries :]
             try:
-                video = judged(kind.decode(latents, condition))
+                video = judged(kind.decode(latents, condition) if tail is None else kind.decode_after(tail, new))
             except BadPicture:
                 if request.state is not None:
                     forget_state(request.state, key)  # going on from it would only show the same again
                 raise
-        if video.shape[1] != request.frames:
-            raise EngineError(f"{self._card.name} decoded {video.shape[1]} frames, {request.frames} were asked for")
+            made = 0 if tail is None else len(context)  # by the windows before: the stream goes on behind them
+            if made + video.shape[1] != request.frames:
+                raise EngineError(
+                    f"{self._card.name} decoded {made + video.shape[1]} frames, {request.frames} were asked for"
+                )
+            if request.leaves is not None:
+                stream = new.cpu() if tail is None else torch.cat([tail, new.cpu()], dim=2)
+                leave_tail(request.leaves, stream[:, :, -max(kind.looks_back, LEAST) :])
         for frame in context:
             yield frame.copy()
-        yield from frames_of(video, len(context))
+        yield from frames_of(video, len(context) - made)
 
     def _step_cache(self, steps: int) -> StepCache | None:
         """A new one for the window, where the profile asks for it and the model's ratios are known."""
@@ -310,7 +288,7 @@ class DiffusionEngine:
         """What the pictures become in the model's terms; the last two are kept for takes that share them."""
         sampled = type(kind).__name__ == "CogVideo"  # its encoding draws from the window's own random numbers
         if sampled or pictures not in self._conditions:
-            made = kind.encode(given, random)
+            made = kind.conditioned(given, random)
             if sampled:
                 return made
             self._conditions[pictures] = made
@@ -366,9 +344,12 @@ def _leave_if(watch: Watch) -> None:
         raise WindowStopped("stopped on request; render again to go on")
 
 
-def _pictures_key(first: Sequence[Frame], end: Frame | None, request: ClipRequest) -> str:
-    """sha256 of the condition pictures and the window's shape."""
-    digest = hashlib.sha256(f"{request.frames} {request.width}x{request.height} {len(first)} {end is None}".encode())
+def _pictures_key(first: Sequence[Frame], end: Frame | None, given: Given) -> str:
+    """sha256 of the condition pictures, the latents that are carried and the window's shape."""
+    facts = f"{given.frames} {given.width}x{given.height} {len(first)} {end is None}"
+    if given.carried is not None:
+        facts += f" latents-{given.carried.shape[2]} {latents_digest(given.carried)}"
+    digest = hashlib.sha256(facts.encode())
     for frame in (*first, *(() if end is None else (end,))):
         digest.update(np.ascontiguousarray(frame).data)
     return digest.hexdigest()

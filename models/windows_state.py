@@ -46,8 +46,6 @@ def save_state(
     folder: Path, key: str, *, step: int, latents: Any, carry: Mapping[str, Any], scheduler: Any, random: Any
 ) -> None:
     """Write the checkpoint: whole or not at all, on disk before this returns. Raises OSError if it cannot."""
-    from safetensors.torch import save_file
-
     tensors: dict[str, Any] = {"latents": latents, "random": random}
     tensors |= {f"carry.{name}": value for name, value in carry.items()}
     encoded = {
@@ -60,20 +58,26 @@ def save_state(
         "class": type(scheduler).__name__,
         "scheduler": json.dumps(encoded),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = state_path(folder, key)
+    write_tensors(state_path(folder, key), tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file: whole or not at all, on disk before this returns. Raises OSError if it cannot."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
     attempt = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    # clones: safetensors refuses tensors that share memory, and the loop goes on with these
+    # clones: safetensors refuses tensors that share memory, and the caller goes on with these
     plain = {name: value.detach().to("cpu").clone().contiguous() for name, value in tensors.items()}
     try:
-        save_file(plain, attempt, metadata=metadata)
+        save_file(plain, attempt, metadata=dict(metadata))
         with attempt.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(attempt, path)
     finally:
         attempt.unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself must survive a power cut
-        directory = os.open(folder, os.O_RDONLY)
+        directory = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:

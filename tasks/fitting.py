@@ -155,6 +155,7 @@ def smaller_spec(
     found = fit_plan(plan, card, device, quantised=quantised)
     if found.fits:
         return spec, ""
+    spec = plan.spec  # with the context that the shot asks for, by which shorter windows are chained too
     full = longest(plan)
     profile, size = PROFILES.get(spec.profile), (plan.width, plan.height)
     less = smaller(card, device, width=size[0], height=size[1], frames=full, quantised=quantised, profile=profile)
@@ -174,8 +175,8 @@ def smaller_spec(
     )
     # from the longest that should fit: two ways that differ by a hair may change places between two lengths
     for frames in range(less.frames, spec.frame_offset - 1, -spec.frame_step):
-        # a window holds its overlap at both ends
-        overlap = min(rules.overlap, frames // 2)
+        # a window holds its overlap at both ends; what is handed on cannot be cut, what is free besides can
+        overlap = max(rules.context, min(rules.overlap, frames // 2))
         shorter = replace(rules, longest_window=frames, overlap=overlap) if frames < full else rules
         try:
             made = plan_take(sized(shot, spec), shorter, interpolator=_NOBODY)

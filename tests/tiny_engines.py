@@ -19,6 +19,9 @@ from models.wan import DiffusionEngine
 WIDTH, HEIGHT = 64, 32
 ENDING = ("wan2.1-flf2v", "wan2.1-fun-inp", "wan2.1-vace")
 """Models that can arrive at an end plate."""
+FRAMES = ("frames-5", "frames-9")
+LATENTS = ("latents-1", "latents-2", "latents-4")
+"""Kinds of context beside the default of the tiny models."""
 
 
 def tiny_card(name: str, **changes: Any) -> Card:
@@ -32,7 +35,10 @@ def tiny_card(name: str, **changes: Any) -> Card:
         "text_tokens": 512 if name.startswith("wan") else 16,  # Wan's image stream counts from the 513th token
         "takes_end_plate": name in ENDING,
         "needs_plate": not words_only,
-        "context": 0 if words_only else 1 if name == "cogvideox-i2v" else 8,
+        "contexts": ("none",) if words_only else ("frame",),
+        "experimental": LATENTS if words_only else () if name == "cogvideox-i2v" else (*FRAMES, *LATENTS),
+        "free": 0 if words_only else 4,
+        **({"latent_channels": 48, "spatial_stride": 16} if name == "wan2.2-ti2v-5b" else {}),
         "steps": 2,
         "sizes": ((WIDTH, HEIGHT),),
         "presets_only": name == "cogvideox-i2v",  # learned positions

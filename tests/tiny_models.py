@@ -97,7 +97,7 @@ def write_model(name: str, folder: Path, **changes: Any) -> Path:
         )
     else:
         cls = getattr(diffusers, "WanVACETransformer3DModel" if "vace" in name else "WanTransformer3DModel")
-        parts["vae"] = _wan_vae(wide=name == "wan2.2-ti2v-5b")
+        parts["vae"] = wan_vae(wide=name == "wan2.2-ti2v-5b")
         torch.manual_seed(12)
         parts["transformer"] = cls(**numbers)
         parts["scheduler"] = diffusers.UniPCMultistepScheduler(
@@ -240,7 +240,8 @@ def _image_encoder() -> dict[str, Any]:
     return {"image_encoder": transformers.CLIPVisionModel(config).eval(), "image_processor": processor}
 
 
-def _wan_vae(*, wide: bool) -> Any:
+def wan_vae(*, wide: bool) -> Any:
+    """Of Wan2.1 in small, or of Wan2.2 (`wide`)."""
     import diffusers
     import torch
 

@@ -82,7 +82,8 @@ def test_the_animatic_takes_the_window_rule_of_the_model_it_stands_in_for() -> N
         assert getattr(preview, field) == getattr(real, field)
     assert (preview.engine, preview.version, preview.needs_prompt) == ("animatic", VERSION, False)
     assert (preview.size_multiple, preview.smallest, preview.largest) == (2, 64, 8192)
-    assert (preview.overlap, preview.context) == (card(WAN).overlap, card(WAN).context)
+    for field in ("kind", "contexts", "experimental", "free", "overlap", "context"):
+        assert getattr(preview, field) == getattr(real, field)
     assert generator_spec(card(WAN), engine="animatic") == preview == generator_spec(card("animatic"))
 
 
@@ -112,7 +113,15 @@ def test_another_engine_than_the_cards_own_is_refused() -> None:
         ("[[1280, 720]", "[[1280]", r"sizes: .* is not a list of \[width, height\]"),
         ("guidance = 5.0", "guidance = true", r"guidance: True is not a number"),
         ("needs_plate = true", 'needs_plate = "yes"', r"needs_plate: 'yes' is not true or false"),
-        ("context = 1", "context = 81", r"overlap and context must be shorter than 81"),
+        ('contexts = ["frame"]', "contexts = []", r"contexts: \[\] is not a list of kinds of context"),
+        ('contexts = ["frame"]', "contexts = ['frames-6']", r"contexts: .*frames-6.* is not a list of kinds"),
+        ('contexts = ["frame"]', "contexts = ['frames-77']", r"contexts: frames-77 and what is free take 81 frames"),
+        ('contexts = ["frame"]', "contexts = ['none']", r"contexts: WanImageToVideoPipeline takes frame, frames, lat"),
+        ('contexts = ["frame"]', "contexts = ['latents-4']", r"experimental: latents-4 stands in contexts already"),
+        ('"latents-4"]', '"latents-20"]', r"experimental: latents-20 and what is free take 81 frames"),
+        ('"latents-4"]', '"latents-1"]', r"experimental: .* is not a list of kinds of context"),
+        ("free = 4", "overlap = 5", r"overlap: is no longer stated; state contexts .*, experimental and free instead"),
+        ("free = 4", "free = -1", r"free: -1 is not a whole number, 0 or more"),
         ("WanImageToVideoPipeline", "WanMagicPipeline", r"pipeline: 'WanMagicPipeline' is not one of: WanImageToVideo"),
         ("parameters = 16.395", "", r"parameters is missing; add a number"),
         ("shift = 5.0", 'shift = "5"', r"shift: '5' is not a number, 0 or more"),
@@ -227,11 +236,30 @@ def test_what_each_model_can_be_given() -> None:
     assert ends == {"wan2.1-flf2v-14b-720p", "wan2.1-fun-inp-1.3b", "wan2.1-vace-1.3b", "wan2.1-vace-14b"}
     blind = {found.name for found in diffusers_cards() if not found.needs_plate}
     assert blind == {name for name in MODELS if "t2v" in name or "vace" in name or "ti2v" in name}
-    assert {found.name for found in diffusers_cards() if not found.context} == {
-        name for name in MODELS if "t2v" in name
-    }
     for found in diffusers_cards():
-        assert found.context % found.temporal_stride == (1 if found.context else 0), "whole latents after the first"
+        trained, more = found.contexts, found.experimental
+        if found.name.startswith("cogvideox"):
+            assert (trained, more, found.free) == (("frame",), (), 4)
+        elif "t2v" in found.name:
+            assert (trained, more, found.free) == (("none",), ("latents-1", "latents-4"), 0)
+        elif "vace" in found.name:
+            assert (trained[0], set(trained)) == ("frames-9", {"frames-5", "frames-9", "frames-17", "frames-33"})
+        else:
+            assert trained == (("frames-5",) if "fun-inp" in found.name else ("frame",))
+            everything = {"frame", "frames-5", "frames-9", "frames-17", "latents-1", "latents-4"}
+            assert (set(trained) | set(more), found.free) == (everything, 4)
+
+
+def test_a_pipeline_is_given_what_it_has_an_input_for() -> None:
+    """Words alone take no frames, and CogVideoX neither several frames nor latents: such a card is refused."""
+    for name, before, after in (
+        ("wan2.1-t2v-1.3b", '"latents-1"', '"frames-5"'),
+        ("cogvideox-5b-i2v", 'contexts = ["frame"]', 'contexts = ["frame", "latents-1"]'),
+        ("cogvideox-5b-i2v", 'contexts = ["frame"]', 'contexts = ["frame", "frames-5"]'),
+    ):
+        assert before in texts()[name]
+        with pytest.raises(CardError, match=rf"{name}.toml: (contexts|experimental): \w+ takes .*, not "):
+            parse_cards({name: texts()[name].replace(before, after)})
 
 
 @pytest.mark.parametrize("found", diffusers_cards(), ids=lambda found: found.name)

@@ -24,10 +24,10 @@ def test_the_module_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_model_has_its_rows() -> None:
-    """Each diffusers model stands in all three tables, with a column a graphics card; the animatic needs none."""
+    """Each diffusers model stands in all four tables, with a column a graphics card; the animatic needs none."""
     page = hardware_page(cards())
     for found in cards().values():
-        assert page.count(f"| `{found.name}` |") == (3 if found.pipeline else 0)
+        assert page.count(f"| `{found.name}` |") == (4 if found.pipeline else 0)
     assert all(f" {size} GB |" in page for size in CARDS_GIB)
     assert "**Predicted**" in page
     for table in page.split("\n\n"):
@@ -42,6 +42,17 @@ def test_what_a_model_does_is_said_in_words() -> None:
     assert does(card("wan2.1-flf2v-14b-720p")) == "still, last still to video"
     assert does(card("wan2.2-i2v-a14b")) == "still to video, two experts"
     assert "up to 33 frames" in does(card("wan2.1-vace-14b"))
+
+
+def test_the_page_says_how_windows_are_chained() -> None:
+    """Every kind that a card takes stands in its row, what it was trained for before what is experimental."""
+    rows = hardware_page(cards()).partition("## How windows are chained")[2].partition("## How it would run")[0]
+    for found in cards().values():
+        if found.pipeline:
+            (row,) = (line for line in rows.splitlines() if line.startswith(f"| `{found.name}` |"))
+            trained, more = row.split(" | ")[1:3]
+            assert trained == ", ".join(f"`{kind}`" for kind in found.contexts)
+            assert more == (", ".join(f"`{kind}`" for kind in found.experimental) or "-")
 
 
 def test_both_experts_lie_on_disk() -> None:

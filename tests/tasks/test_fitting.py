@@ -115,6 +115,19 @@ def test_a_model_of_one_size_makes_shorter_windows_and_chains_them() -> None:
     assert f"in windows of at most {longest(made)} frames instead of 49" in said
 
 
+@pytest.mark.parametrize(("kind", "context", "overlap"), [("", 9, 13), ("frames-17", 17, 21), ("latents-4", 17, 17)])
+def test_shorter_windows_are_handed_what_the_shot_asks_for(kind: str, context: int, overlap: int) -> None:
+    """What is handed on is never cut to fit a shorter window: k frames and latents are whole or not the same kind."""
+    found = replace(card("wan2.1-vace-1.3b"), presets_only=True, sizes=((832, 480),))
+    spec, machine = generator_spec(found), replace(device(8), free_vram=int(4.2 * GB))
+    shot = replace(asked(spec, frames=200, size=(832, 480), rate=16), context=kind)
+    rules, said = smaller_spec(shot, spec, found, machine)
+    made = planned(sized(shot, spec), rules)
+    assert "in windows of at most" in said
+    assert (made.overlap, {window.context for window in made.windows[1:]}) == (overlap, {context})
+    assert {window.carries for window in made.windows[1:]} == {4 if "latents" in kind else 0}
+
+
 def test_a_model_that_cannot_continue_is_not_cut_into_shorter_windows() -> None:
     """Text to video takes no frames: where no size fits at that length, it is refused with what it needs."""
     found = card("wan2.1-t2v-1.3b")
