@@ -37,6 +37,10 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "steps": (),
     "guidance": (),
     "loras": (),
+    "context": (),
+    "overlap": (),
+    "anchors": (),
+    "max_rerolls": (),
     "camera": ("move",),
     "deliveries": ("outputs", "formats"),
     "speed": (),
@@ -148,6 +152,11 @@ def read_resolution(text: str, *, portrait: bool) -> tuple[int, int]:
     if width % 2 or height % 2 or not (low <= width <= high and low <= height <= high):
         raise CellError("E314", low=low, high=high)
     return width, height
+
+
+def read_context(text: str) -> str:
+    """A kind of context, as models.context writes it: `Frames 9` is `frames-9`. Which there are, the model says."""
+    return "-".join(word for word in re.split(r"[\s_-]+", text.lower()) if word)
 
 
 def read_camera(text: str) -> str:

@@ -59,7 +59,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "E314": Kind("not a resolution", "use WxH, even numbers from {low} to {high}, or 480p, 720p, 1080p"),
     "E315": Kind("there is no such model", "use {names}"),
     "E316": Kind("the model {model} makes no such size", "use {low} to {high}, either way up"),
-    "E317": Kind("{frames} frames with handles are too long for {model}", "shorten the shot to {limit} frames"),
+    "E317": Kind(
+        "{frames} frames with handles are too long for {model}", "shorten the shot to {limit} frames{otherwise}"
+    ),
     "E318": Kind("there is no such camera move", "use {names}"),
     "E319": Kind("not a delivery", "use {names}, separated by spaces, commas, + or |"),
     "E320": Kind("not a speed", "use 1, or for slow motion 1/2, 1/4 or 0.5, down to 1/16"),
@@ -67,6 +69,26 @@ KINDS: Final[Mapping[str, Kind]] = {
     "E322": Kind("the model {model} needs a prompt", "describe what happens in the shot"),
     "E323": Kind("the text holds a control character ({detail})", "type the text again without it"),
     "E324": Kind("the text is longer than {limit} characters", "shorten it"),
+    "E325": Kind("the model {model} cannot be given this context", "use {names}"),
+    "E326": Kind("the beats cannot be read: {detail}", "{remedy}"),
+    "E327": Kind("the beat at {at} s is past the last frame of the cut, at {end} s", "move it, or lengthen the shot"),
+    "E328": Kind("the anchors cannot be read: {detail}", "write 4s=plates/a.png; 8s=plates/b.png"),
+    "E329": Kind("{detail}", "{remedy}"),
+    "E330": Kind("the model {model} cannot arrive at a still", "leave it out, or use {names}"),
+    "E331": Kind("an overlap of {overlap} frames is too long for windows of at most {longest}", "{remedy}"),
+    "E332": Kind(
+        "an overlap of {overlap} frames is shorter than the {context} that the context {kind} hands on",
+        "use {context} or more, or leave it empty",
+    ),
+    "E333": Kind(
+        "with the context {kind} windows share {own} frames and no other number, not {overlap}",
+        "leave the overlap empty",
+    ),
+    "E334": Kind(
+        "with an overlap of {overlap} frames a window cannot end where a still stands",
+        "use {names}, or leave it empty",
+    ),
+    "E335": Kind("{detail} leaves no room for a window", "{remedy}"),
     # E4: a plate
     "E401": Kind("the model {model} needs a plate", "name the still that the shot starts from"),
     "E402": Kind("there is no such file under {root}", "check the path; folders are separated by /"),
@@ -76,6 +98,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "E406": Kind("the plate has {detail}, more than {limit} megapixels", "scale it down"),
     "E407": Kind("the plate is {detail}, smaller than {limit}x{limit}", "use the full-size still"),
     "E408": Kind("the plate is {detail}, longer than {limit}:1", "crop it"),
+    "E409": Kind(
+        "the still at {at} s is {still} and {size}: their shapes differ by more than {limit} %",
+        "crop it to the same shape",
+    ),
     # E5: against the catalogue
     "E501": Kind("the shot is in the catalogue already and differs in {detail}", "submit with --mode upsert"),
     "E502": Kind("the shot is not in the catalogue", "submit with --mode create or upsert"),
@@ -99,6 +125,14 @@ KINDS: Final[Mapping[str, Kind]] = {
     "W301": Kind("loras are not supported by {model}", "they are kept as metadata and change nothing"),
     "W302": Kind("{seconds} s are not whole frames at {rate} fps", "the shot gets {frames} frames"),
     "W303": Kind("the delivery is named twice", "it is made once"),
+    "W304": Kind(
+        "the model {model} was not trained for the context {kind}",
+        "it is offered as an experiment: look at the seams, or use {names}",
+    ),
+    "W305": Kind(
+        "with an overlap of {overlap} frames the window behind a still is blended over it",
+        "use {context}, or leave it empty, to see the stills themselves",
+    ),
     "W401": Kind("the plate is {plate} and the delivery {size}", "it is cropped at the centre; change either"),
 }
 """Every code, in the order of the documentation. E refuses the whole file, W is a notice."""
@@ -133,6 +167,27 @@ class Problem:
             value = value[: SHOWN - 1] + "…"
         quoted = f" ({value})" if value else ""
         return f"{head}{': ' if head else ''}{self.message}{quoted}; {self.remedy} [{self.code}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing wrong with a shot, wherever it came from."""
+
+    code: str
+    """A key of KINDS."""
+    column: str
+    """Field of Shot, and column of a list, that it is about."""
+    words: Mapping[str, object]
+    """What fills that code's sentence."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the shot cannot be made so; else it is a notice."""
+        return self.code.startswith("E")
+
+    def __str__(self) -> str:
+        kind = KINDS[self.code]
+        return f"{kind.message.format_map(self.words)}; {kind.remedy.format_map(self.words)}"
 
 
 def problem(

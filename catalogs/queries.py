@@ -1,12 +1,13 @@
 """Finding rows by the names that people type, inside a session of the caller's.
 
 Knows: names, versions, batches, and how a take settles its shot. Does not know: transactions, values.
-Memory: names of all shots while a misspelt one is looked up, otherwise one row.
+Memory: names of all shots while a slate or a misspelt name is looked up, otherwise one row.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -21,14 +22,17 @@ from catalogs.tables import BatchRow, RunRow, ShotRow, TakeRow
 RENDERABLE = (Status.READY, Status.RETAKE, Status.RENDERING, Status.FAILED)
 """What a batch takes up. `rendering` is one that was interrupted: a running one is the caller's to know."""
 
+_SLATE = re.compile(r"(.+)_v(\d{3,9})", re.IGNORECASE)
+
 UNFINISHED = (Status.RENDERING.value, Status.FAILED.value)
 """A take in one of these may be continued or settled; in any other it is history."""
 
 
 def shot_row(session: Session, name: str, *, lock: bool = False) -> ShotRow:
-    """The row of `SHOW/CODE`, or of `CODE` where unique, in any case; locked for writing on request.
+    """The row of `SHOW/CODE`, of `CODE` where unique, or of a take's slate, in any case; locked for writing on request.
 
-    Raises UnknownShotError or AmbiguousShotError.
+    Raises UnknownShotError or AmbiguousShotError, and CatalogueError for the slate of a take that the shot does not
+    have.
     """
     show, _, code = name.strip().rpartition("/")
     query = select(ShotRow).where(ShotRow.code_folded == fold(code)).order_by(ShotRow.show)
@@ -39,9 +43,41 @@ def shot_row(session: Session, name: str, *, lock: bool = False) -> ShotRow:
     rows = session.scalars(query).all()
     if len(rows) > 1:
         raise AmbiguousShotError(name, [f"{row.show}/{row.code}" for row in rows])
-    if not rows:
-        raise UnknownShotError(name, _close(session, name.strip(), with_show=bool(show)))
-    return rows[0]
+    if rows:
+        return rows[0]
+    if not show and (found := _slated(session, name.strip(), lock=lock)):
+        return found
+    raise UnknownShotError(name, _close(session, name.strip(), with_show=bool(show)))
+
+
+def _slated(session: Session, name: str, *, lock: bool) -> ShotRow | None:
+    """The row of the shot whose slate a report prints: `AGM_SQ010_SH0010_v001`. None for what is no shot's slate."""
+    match = _SLATE.fullmatch(name)
+    if match is None:
+        return None
+    version = int(match[2])
+    wanted = fold(slate("", "", match[1], version))
+    # a take keeps the sequence that its shot had then
+    past = select(ShotRow.id, ShotRow.show, TakeRow.sequence, ShotRow.code).join(TakeRow, TakeRow.shot_id == ShotRow.id)
+    now = select(ShotRow.id, ShotRow.show, ShotRow.sequence, ShotRow.code)
+    known = {
+        key: f"{show}/{code}"
+        for query in (now, past.where(TakeRow.version == version))
+        for key, show, sequence, code in session.execute(query)
+        if fold(slate(show, sequence, code, version)) == wanted
+    }
+    if len(known) > 1:
+        raise AmbiguousShotError(name, sorted(known.values()))
+    if not known:
+        return None
+    [(key, full)] = known.items()
+    query = select(ShotRow).where(ShotRow.id == key)
+    row = session.scalars(query.with_for_update() if lock else query).one()
+    newest = newest_take_row(session, row)
+    if version > max(1, newest.version if newest else 1):  # before its first take a shot's slate says v001
+        last = f"its newest take is v{newest.version:03d}" if newest else "it has no take yet"
+        raise CatalogueError(f"{full} has no take v{version:03d}, {last}; name the shot as {full}")
+    return row
 
 
 def _close(session: Session, name: str, *, with_show: bool) -> list[str]:

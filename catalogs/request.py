@@ -6,24 +6,37 @@ Memory: one row, and one plate while it is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from typing import TypeVar
 
 from catalogs import columns
+from catalogs.anchors import anchor_complaints, read_anchors
+from catalogs.beats import beat_complaints
 from catalogs.columns import CellError
 from catalogs.loras import Loras
 from catalogs.plates import Plates, Refused
-from catalogs.problems import Problem, problem
-from catalogs.shot import DEFAULT_DELIVERIES, LONGEST, SHORTEST, LoraUse, Plate, Shot
+from catalogs.problems import Complaint, Problem, problem
+from catalogs.shot import DEFAULT_DELIVERIES, LONGEST, MOST_REROLLS, SHORTEST, Anchor, LoraUse, Plate, Shot
 from catalogs.timebase import frames_for, rate_display
 
 T = TypeVar("T")
 
 MOST_FRAMES = 10_000_000
 """Highest frame number that an edit may name."""
+
+MOST_OVERLAP = 10_000
+"""Native frames of an overlap; the model's windows bound it further."""
+
+DECISIVE = frozenset(("frames", "frame_in", "frame_out", "seconds", "fps", "handles", "speed", "overlap", "model"))
+"""Columns without which nobody can say how a shot's windows lie."""
+
+
+def _no_complaints(shot: Shot) -> Sequence[Complaint]:
+    del shot
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,8 @@ class ModelRules:
     """Most delivery frames, handles included; None if there is no limit."""
     takes_loras: bool = False
     """Whether a `loras` cell has an effect."""
+    judge: Callable[[Shot], Sequence[Complaint]] = _no_complaints
+    """What its windows cannot do of what a shot asks: context, overlap, anchors, length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +89,23 @@ class Cells:
     """Unknown columns with a value, as (header, cell)."""
     problems: list[Problem] = field(default_factory=list)
     """Errors and warnings found so far, in reading order."""
+    wrong: set[str] = field(default_factory=set)
+    """Columns of ALIASES with an error."""
 
     def text(self, column: str) -> str:
         """The cell; empty if the file has no such column."""
         return self.cells.get(column, "")
 
-    def add(self, code: str, column: str, words: Mapping[str, object] | None = None) -> None:
-        """Notes a problem of this row."""
+    def add(
+        self, code: str, column: str, words: Mapping[str, object] | None = None, *, value: str | None = None
+    ) -> None:
+        """Notes a problem of this row; `value` is what is wrong of the cell, without it all of it."""
         header = self.headers.get(column, column)
-        self.problems.append(
-            problem(code, self.file, line=self.line, column=header, value=self.text(column), words=words)
-        )
+        shown = self.text(column) if value is None else value
+        found = problem(code, self.file, line=self.line, column=header, value=shown, words=words)
+        self.problems.append(found)
+        if found.severity == "error":
+            self.wrong.add(column)
 
     def read(self, column: str, reader: Callable[[str], T]) -> T | None:
         """The cell's value; None if it is empty, or wrong and thereby noted."""
@@ -120,7 +141,8 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
     frames = _length(row, rate)
     if frames and rules.longest is not None and frames + 2 * handles > rules.longest:
         limit = max(0, rules.longest - 2 * handles)
-        row.add("E317", _length_column(row), {"frames": frames + 2 * handles, "model": model, "limit": limit})
+        words = {"frames": frames + 2 * handles, "model": model, "limit": limit, "otherwise": ""}
+        row.add("E317", _length_column(row), words)
     width, height = _size(row, plate, end_plate, model=model, rules=rules)
     deliveries, repeated = row.read("deliveries", columns.read_deliveries) or (DEFAULT_DELIVERIES, False)
     if repeated:
@@ -144,6 +166,10 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         steps=row.read("steps", partial(columns.read_whole, low=1, high=1000)),
         guidance=None if guidance is None else float(guidance),
         loras=loras,
+        context=row.read("context", columns.read_context) or "",
+        overlap=row.read("overlap", partial(columns.read_whole, low=0, high=MOST_OVERLAP)),
+        anchors=_anchors(row, terms.plates),
+        max_rerolls=row.read("max_rerolls", partial(columns.read_whole, low=0, high=MOST_REROLLS)),
         camera=row.read("camera", columns.read_camera) or "",
         deliveries=deliveries,
         speed=row.read("speed", columns.read_speed) or Fraction(1),
@@ -153,6 +179,10 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         submitted_by=row.read("submitted_by", columns.read_text) or "",
         metadata=_metadata(row, rules),
     )
+    if not row.wrong & DECISIVE:
+        for complaint in (*beat_complaints(shot), *anchor_complaints(shot), *rules.judge(shot)):
+            column = _length_column(row) if complaint.column == "frames" else complaint.column
+            row.add(complaint.code, column, complaint.words)
     return None if any(found.severity == "error" for found in row.problems) else shot
 
 
@@ -173,6 +203,18 @@ def _plate(row: Cells, column: str, plates: Plates) -> Plate | None:
         row.add(found.code, column, found.words)
         return None
     return found
+
+
+def _anchors(row: Cells, plates: Plates) -> tuple[Anchor, ...]:
+    """The row's stills; those that do not open are told and left out."""
+    anchors = []
+    for at, path in row.read("anchors", read_anchors) or ():
+        found = plates.get(path)
+        if isinstance(found, Refused):
+            row.add(found.code, "anchors", found.words, value=path)
+        else:
+            anchors.append(Anchor(at, found))
+    return tuple(anchors)
 
 
 def _loras(row: Cells, loras: Loras, *, model: str, rules: ModelRules) -> tuple[LoraUse, ...]:

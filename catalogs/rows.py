@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
 from catalogs.night import Attempt, AttemptStatus, Batch, BatchStatus, Run, Stage, Timing
-from catalogs.shot import Delivery, LoraUse, Plate, Shot
+from catalogs.shot import Anchor, Delivery, LoraUse, Plate, Shot
 from catalogs.tables import (
     AttemptRow,
     BatchRow,
@@ -43,6 +43,9 @@ PLAIN = (
     "seed",
     "steps",
     "guidance",
+    "context",
+    "overlap",
+    "max_rerolls",
     "camera",
     "priority",
     "due",
@@ -66,6 +69,7 @@ def shot_columns(shot: Shot) -> dict[str, Any]:
         "plate": None if shot.plate is None else asdict(shot.plate),
         "end_plate": None if shot.end_plate is None else asdict(shot.end_plate),
         "loras": [[use.name, use.scale] for use in shot.loras],
+        "anchors": [[rate_text(anchor.at), asdict(anchor.plate)] for anchor in shot.anchors],
         "rate": rate_text(shot.rate),
         "speed": rate_text(shot.speed),
         "deliveries": [f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
@@ -80,6 +84,7 @@ def shot_value(row: ShotRow) -> Shot:
         plate=_plate(row.plate),
         end_plate=_plate(row.end_plate),
         loras=tuple(LoraUse(name, scale) for name, scale in row.loras),
+        anchors=tuple(Anchor(Fraction(at), Plate(**plate)) for at, plate in row.anchors),
         rate=Fraction(row.rate),
         speed=Fraction(row.speed),
         deliveries=tuple(Delivery(*text.split(":", 1)) for text in row.deliveries),

@@ -13,6 +13,8 @@ from datetime import date
 from fractions import Fraction
 from typing import Final
 
+from catalogs.timebase import seconds_display
+
 CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 """What a show, sequence or shot code may look like: safe as a file name on every system."""
 
@@ -40,6 +42,12 @@ DELIVERY_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 
 SHORTEST, LONGEST = 1, 100_000
 """Bounds on a shot's length, in delivery frames without handles."""
+
+
+MOST_REROLLS: Final = 8
+"""How often a window may be made again: each costs what the window costs."""
+
+DEFAULT_REROLLS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,19 @@ DEFAULT_DELIVERIES: Final = (Delivery("h265", "main10"), Delivery("prores", "hq"
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """A still that the shot must show on its way."""
+
+    at: Fraction
+    """When, in seconds from the first frame of the cut; handles do not count."""
+    plate: Plate
+    """The still."""
+
+    def __str__(self) -> str:
+        return f"{seconds_display(self.at)}s={self.plate.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class LoraUse:
     """A LoRA that the shot wants on its model."""
 
@@ -113,7 +134,7 @@ class Shot:
     end_plate: Plate | None = None
     """The still to arrive at."""
     prompt: str = ""
-    """What should happen, in words."""
+    """What should happen, in words; may hold beats (catalogs.beats)."""
     negative_prompt: str = ""
     """What should not; empty means the model card's own."""
     rate: Fraction = Fraction(30)
@@ -134,6 +155,14 @@ class Shot:
     """Guidance scale; None means the card's."""
     loras: tuple[LoraUse, ...] = ()
     """What changes the model for this shot, in the order asked for, without repeats."""
+    context: str = ""
+    """What of each window the next one is given, as models.context writes it; empty means the model card's own."""
+    overlap: int | None = None
+    """Native frames that neighbouring windows share; None lets the planner choose."""
+    anchors: tuple[Anchor, ...] = ()
+    """Stills to arrive at on the way, in order of time."""
+    max_rerolls: int | None = None
+    """How often a window that is faulty or shows a seam may be made again, 0 to 8; None means DEFAULT_REROLLS."""
     camera: str = ""
     """One of CAMERAS; empty means the engine's own choice."""
     deliveries: tuple[Delivery, ...] = DEFAULT_DELIVERIES
@@ -155,6 +184,12 @@ class Shot:
     def name(self) -> str:
         """`SHOW/CODE`, as people type it."""
         return f"{self.show}/{self.code}"
+
+    @property
+    def stills(self) -> tuple[Plate, ...]:
+        """Every still that rendering needs: plate, end plate, anchors."""
+        ends = (plate for plate in (self.plate, self.end_plate) if plate is not None)
+        return (*ends, *(anchor.plate for anchor in self.anchors))
 
     @property
     def total_frames(self) -> int:

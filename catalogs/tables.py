@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeDecorator
 from catalogs.footage import Severity, Status
 from catalogs.night import OPEN, AttemptStatus, BatchStatus, Stage
 
-SCHEMA: Final = "0003"
+SCHEMA: Final = "0004"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
 
 VERSION_TABLE: Final = "dailies_schema"
@@ -133,6 +133,11 @@ class ShotRow(Base):
     guidance: Mapped[float | None] = mapped_column(Double)
     loras: Mapped[list[list[Any]]] = mapped_column(JSON, server_default="[]")
     """Name and scale of each; the scale is null where the list gives none."""
+    context: Mapped[str] = mapped_column(String(32), server_default="")
+    overlap: Mapped[int | None]
+    anchors: Mapped[list[list[Any]]] = mapped_column(JSON, server_default="[]")
+    """Time in seconds, `N/D`, and plate of each."""
+    max_rerolls: Mapped[int | None]
     camera: Mapped[str] = mapped_column(String(32))
     deliveries: Mapped[list[str]] = mapped_column(JSON)
     speed: Mapped[str] = mapped_column(String(24))

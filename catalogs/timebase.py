@@ -39,6 +39,7 @@ DELIVERY_RATES = (
 )
 """The delivery rates that have a name; any other positive `N/D` up to 240 is accepted too."""
 
+_SECONDS = re.compile(r"([0-9]{1,6}(?:[.,][0-9]{1,6})?)\s*s", re.IGNORECASE)
 _RATIO = re.compile(r"([0-9]{1,7})/([0-9]{1,7})")
 _DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 
@@ -105,6 +106,19 @@ def rate_label(rate: Fraction) -> str:
 def rate_display(rate: Fraction) -> str:
     """The rate for people: `24`, `23.976`, `29.97`. Never parsed again."""
     return f"{float(rate):.3f}".rstrip("0").rstrip(".")
+
+
+def parse_seconds(text: str) -> Fraction:
+    """Seconds from `4s`, `4.5 s`, `4,5s`; exact. Raises ValueError for anything else."""
+    match = _SECONDS.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"not a time: {text!r}; write seconds, such as 4s or 4.5s")
+    return Fraction(match[1].replace(",", "."))
+
+
+def seconds_display(seconds: Fraction) -> str:
+    """Seconds as people write them, at most six decimals: `4`, `4.5`."""
+    return f"{float(seconds):.6f}".rstrip("0").rstrip(".")
 
 
 def frames_for(duration: Fraction, rate: Fraction) -> int:

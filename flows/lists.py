@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, cast, get_args
 
@@ -21,6 +22,7 @@ from flows.settings import Settings
 from models.cards import ANIMATIC
 from models.lora_cards import lora_cards
 from tasks import engines
+from tasks.chain import chain_complaints
 from tasks.errors import PlanError
 
 LOG: Final = logging.getLogger("dailies")
@@ -54,7 +56,10 @@ def rules(settings: Settings, *, show: str | None) -> SubmissionRules:
         # the model's own engine counts: a list that is previewed keeps its LoRAs for the real thing
         own = engines.rules_for(name, weights=settings.weights)
         models[name] = ModelRules(
-            needs_plate=spec.needs_plate, needs_prompt=spec.needs_prompt, takes_loras=own.engine != ANIMATIC
+            needs_plate=spec.needs_plate,
+            needs_prompt=spec.needs_prompt,
+            takes_loras=own.engine != ANIMATIC,
+            judge=partial(chain_complaints, spec=spec),
         )
     cards = lora_cards(settings.weights).values()
     loras = LoraRules(

@@ -1,4 +1,4 @@
-"""What the shots of one batch share: every prompt of a model is encoded at once, before the model is loaded.
+"""What the shots of one batch share: every window's prompt is encoded at once, before its model is loaded.
 
 Knows: which shots, which of them ask for the same model. Does not know: how prompts are encoded. Memory: the prompts.
 """
@@ -14,7 +14,6 @@ from flows.settings import Settings
 from models.interface import EngineError, GeneratorSpec
 from tasks import engines
 from tasks.errors import StepError
-from tasks.plan import told_prompt
 from tasks.prepare import prepare
 
 LOG: Final = logging.getLogger("dailies")
@@ -30,14 +29,14 @@ def expect_prompts(shots: Iterable[Shot], settings: Settings, *, profile: str) -
     for shot in shots:
         try:
             ready = prepare(shot, engine=settings.engine, weights=settings.weights, profile=profile)
+            told = ready.texts()
         except (EngineError, StepError) as error:
             LOG.debug("%s will fail: %s", shot.name, error)
             continue
         spec = specs.setdefault(ready.spec.name, ready.spec)
         if spec.engine == engines.ANIMATIC:
             continue
-        said = texts.setdefault(spec.name, [])
-        said += [told_prompt(shot, spec, ready.loras), shot.negative_prompt or spec.negative_prompt]
+        texts.setdefault(spec.name, []).extend(told)
     for name, said in texts.items():
         engines.expect(specs[name], list(dict.fromkeys(said)), weights=settings.weights)
     return sum(len(set(said)) for said in texts.values())

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from catalogs.timebase import rate_text
+from catalogs.timebase import rate_text, seconds_display
 from models.cards import Card
 from models.memory import GB, tokens
-from tasks.plan import TakePlan
+from tasks.plan import TakePlan, Window
+from tasks.words import cut_seconds
 
 _RETIME_SECONDS: Final = 0.20  # per megapixel of delivery frame, flow on one core (benchmarks/interpolation.py)
 _ENCODE_SECONDS: Final = 0.10  # per megapixel and deliverable
@@ -111,6 +113,39 @@ def timed_on(card: Card | None, device: str) -> bool:
     return bool(machine) and set(machine) <= set(device.casefold().split())
 
 
+def arrivals(plan: TakePlan) -> list[str]:
+    """Where the stills of the shot's anchors are shown, a sentence for each, for windows end only every few frames; and
+    an end plate that the model arrives at after the shot's last frame."""
+    windows = [window for window in plan.windows[:-1] if window.arrives]
+    said = []
+    for window, anchor in zip(windows, plan.shot.anchors, strict=True):
+        native = window.span.range.end - 1
+        at = seconds_display(cut_seconds(plan.shot, plan.spec, native))
+        said.append(
+            f"{Path(anchor.plate.path).name} at {seconds_display(anchor.at)} s is shown at {at} s: native frame "
+            f"{native}, the last of window {window.index + 1}"
+        )
+    over = plan.windows[-1].span.range.end - plan.native_frames
+    if plan.shot.end_plate and over:
+        name = Path(plan.shot.end_plate.path).name
+        said.append(f"{name} is arrived at {over} native frames after the last one shown: no window ends between")
+    return said
+
+
+def _arrival_json(plan: TakePlan, window: Window) -> dict[str, Any] | None:
+    """The still that a window arrives at: which, at which native frame, and at which delivery frame (handles
+    counted), from 0."""
+    if window.arrives is None:
+        return None
+    native = window.span.range.end - 1
+    return {
+        "plate": window.arrives.path,
+        "sha256": window.arrives.sha256,
+        "native_frame": native,
+        "frame": plan.delivery_frame(native),
+    }
+
+
 def plan_json(plan: TakePlan, *, card: Card | None = None) -> dict[str, Any]:
     """The plan as `dailies plan --json` and the manifest write it. `card` is the card of its model, for the time."""
     cost = estimate(plan, card)
@@ -132,6 +167,9 @@ def plan_json(plan: TakePlan, *, card: Card | None = None) -> dict[str, Any]:
         "notice": plan.notice,
         "prompt": plan.prompt,
         "negative_prompt": plan.negative_prompt,
+        "context": plan.context,
+        "experimental": plan.experimental,
+        "max_rerolls": plan.max_rerolls,
         "seed": plan.seed,
         "width": plan.width,
         "height": plan.height,
@@ -149,6 +187,10 @@ def plan_json(plan: TakePlan, *, card: Card | None = None) -> dict[str, Any]:
                 "frames": len(window.span.range),
                 "segment": [window.span.segment.start, window.span.segment.end],
                 "context": window.context,
+                "kind": plan.context if window.context else "none",
+                "carries": window.carries,
+                "prompt": window.prompt,
+                "arrives": _arrival_json(plan, window),
                 "seed": window.seed,
                 "key": window.key,
             }

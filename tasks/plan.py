@@ -17,13 +17,15 @@ from dataclasses import astuple, dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from catalogs.shot import Delivery, Shot, slate
-from catalogs.timebase import native_frames_needed, rate_label, rate_text
+from catalogs.shot import Delivery, Plate, Shot, slate
+from catalogs.timebase import rate_label, rate_text
 from models.interface import GeneratorSpec, InterpolatorSpec, Lora
+from tasks.chain import Chain, chained
 from tasks.errors import PlanError
-from tasks.windows import Span, span_windows
+from tasks.windows import Span
+from tasks.words import told_prompt, window_prompts
 
-VERSIONS: Final[Mapping[str, str]] = {"join": "2", "retime": "1", "encode": "1"}
+VERSIONS: Final[Mapping[str, str]] = {"join": "3", "retime": "1", "encode": "1"}
 """Raise one when its step would make other pixels from the same input: old results are then not recalled."""
 
 EXTENSIONS: Final[Mapping[str, str]] = {
@@ -33,20 +35,6 @@ EXTENSIONS: Final[Mapping[str, str]] = {
     "h264": ".mp4",
     "png": "",
 }
-
-
-CAMERA_WORDS: Final[Mapping[str, str]] = {
-    "still": "The camera does not move",
-    "push in": "The camera slowly pushes in",
-    "pull out": "The camera slowly pulls out",
-    "pan left": "The camera pans to the left",
-    "pan right": "The camera pans to the right",
-    "tilt up": "The camera tilts up",
-    "tilt down": "The camera tilts down",
-    "roll": "The camera rolls around its axis",
-    "handheld": "Handheld camera, slightly unsteady",
-}
-"""How a camera move is said to a model that reads prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +51,12 @@ class Window:
     """Seed of its noise."""
     key: str
     """Content key of its clip."""
+    prompt: str
+    """What the model is told for it: what holds throughout, and the beats of the part of the shot that it owns."""
+    carries: int = 0
+    """Latents of the previous window that it is pinned to."""
+    arrives: Plate | None = None
+    """The still that its last frame must be: an anchor, or the end plate on the last window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +97,12 @@ class TakePlan:
     windows: tuple[Window, ...]
     overlap: int
     """Native frames that neighbouring windows share."""
+    context: str
+    """Kind of context by which a window is continued, as models.context writes it; for one window too."""
+    experimental: bool
+    """Whether windows are continued in a way that the model was not trained for."""
+    max_rerolls: int
+    """How often a window that is faulty or shows a seam may be made again with another seed."""
     seed: int
     """Seed of the shot."""
     width: int
@@ -123,13 +123,13 @@ class TakePlan:
     key: str
     """Content key of everything but names and versions."""
     prompt: str
-    """What the model is told: the shot's prompt, its camera move, its LoRAs' trigger words."""
+    """What the model is told of the whole shot: its prompt, its camera move, its LoRAs' trigger words."""
     negative_prompt: str
     """What it is told to avoid: the shot's, else the card's."""
     loras: tuple[PlannedLora, ...]
     """What changes the model, in order; the profile's own first."""
     notice: str
-    """What was made smaller on request, a sentence for everyone who looks at the take; empty for nothing."""
+    """What was made smaller on request, and what was tried, for everyone who looks at the take; empty for nothing."""
 
     @property
     def slate(self) -> str:
@@ -175,18 +175,16 @@ def plan_take(
     *,
     interpolator: InterpolatorSpec,
     version: int = 1,
-    overlap: int | None = None,
     loras: Sequence[PlannedLora] = (),
     notice: str = "",
 ) -> TakePlan:
     """The plan of a take. The same arguments always give the same plan.
 
-    `overlap` replaces the model's own, in native frames. `loras` are the shot's, found and hashed. `notice` is kept.
+    `loras` are the shot's, found and hashed. `notice` is kept.
     Raises PlanError, naming the shot, the value, the limit and the remedy, if the model cannot make the shot.
     """
     try:
-        overlap = spec.overlap if overlap is None else overlap
-        return _plan(shot, spec, interpolator, version, overlap=overlap, loras=tuple(loras), notice=notice)
+        return _plan(shot, spec, interpolator, version, loras=tuple(loras), notice=notice)
     except PlanError as error:
         raise PlanError(f"{shot.name}: {error}") from None
 
@@ -197,7 +195,6 @@ def _plan(
     interpolator: InterpolatorSpec,
     version: int,
     *,
-    overlap: int,
     loras: tuple[PlannedLora, ...],
     notice: str,
 ) -> TakePlan:
@@ -205,31 +202,19 @@ def _plan(
         raise PlanError(f"{spec.name} animates a still; give the shot a plate")
     if spec.needs_prompt and not shot.prompt.strip():
         raise PlanError(f"{spec.name} needs a prompt; write one, or preview with DAILIES_ENGINE=animatic")
-    if shot.end_plate is not None and not spec.takes_end_plate:
-        raise PlanError(f"{spec.name} cannot arrive at an end plate; leave it out, or choose a model that can")
+    chain = chained(shot, spec)
+    spec, overlap = chain.spec, chain.overlap
     delivery_size = _delivery_size(shot, spec)
     width, height = _generated_size(delivery_size, spec)
-    native_frames = native_frames_needed(
-        shot.total_frames, native=spec.native_rate, delivery=shot.rate, speed=shot.speed
-    )
-    spans = span_windows(native_frames, spec=spec, overlap=overlap)
     seed = derived_seed(shot.show, shot.code) if shot.seed is None else shot.seed
-    if len(spans) > 1 and not spec.context:
-        raise PlanError(
-            f"{spec.name} cannot continue a window: at most {spec.longest_window} native frames, "
-            f"{native_frames} are needed; shorten the shot, or choose a model that takes context"
-        )
-    told = (told_prompt(shot, spec, loras), shot.negative_prompt or spec.negative_prompt)
-    size = (width, height)
-    windows = _windows(
-        shot, spec, spans, overlap=overlap, seed=seed, size=size, total=native_frames, told=told, loras=loras
-    )
+    avoided = shot.negative_prompt or spec.negative_prompt
+    windows = _windows(shot, chain, seed=seed, size=(width, height), avoided=avoided, loras=loras)
     join_key = content_key(
         step="join",
         version=VERSIONS["join"],
         windows=[window.key for window in windows],
         overlap=overlap if len(windows) > 1 else 0,
-        frames=native_frames,
+        frames=chain.frames,
         # frames that were handed on are the same in both windows, and no interpolator changes them
         interpolator=astuple(interpolator) if any(window.context < overlap for window in windows[1:]) else None,
     )
@@ -257,12 +242,15 @@ def _plan(
         interpolator=interpolator,
         windows=windows,
         overlap=overlap,
+        context=spec.kind,
+        experimental=chain.experimental,
+        max_rerolls=chain.max_rerolls,
         seed=seed,
         width=width,
         height=height,
         delivery_width=delivery_size[0],
         delivery_height=delivery_size[1],
-        native_frames=native_frames,
+        native_frames=chain.frames,
         frames=shot.total_frames,
         join_key=join_key,
         master_key=master_key,
@@ -274,65 +262,69 @@ def _plan(
             deliveries=[f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
             encode=VERSIONS["encode"],
         ),
-        prompt=told[0],
-        negative_prompt=told[1],
+        prompt=told_prompt(shot, spec, triggers=_triggers(loras)),
+        negative_prompt=avoided,
         loras=loras,
-        notice=notice,
+        notice="; ".join(filter(None, [notice, _experiment(chain)])),
     )
 
 
-def told_prompt(shot: Shot, spec: GeneratorSpec, loras: Sequence[PlannedLora]) -> str:
-    """The prompt with the camera's move and the LoRAs' trigger words behind it, each once; as it is without a model
-    that reads it."""
-    if not spec.needs_prompt:
-        return shot.prompt
-    parts = [shot.prompt.strip()]
-    parts += [CAMERA_WORDS[shot.camera]] if shot.camera else []
-    parts += [lora.trigger for lora in loras if lora.trigger and lora.trigger.lower() not in shot.prompt.lower()]
-    *sentences, last = dict.fromkeys(part for part in parts if part)
-    return " ".join([*(part if part.endswith((".", "!", "?", ",")) else f"{part}." for part in sentences), last])
+def _triggers(loras: Sequence[PlannedLora]) -> list[str]:
+    return [lora.trigger for lora in loras]
+
+
+def _experiment(chain: Chain) -> str:
+    """What viewers must know of windows that are continued as the model was not trained to."""
+    if not chain.experimental:
+        return ""
+    return f"its windows are continued by the context {chain.spec.kind}, for which {chain.spec.name} was not trained"
 
 
 def _windows(
     shot: Shot,
-    spec: GeneratorSpec,
-    spans: tuple[Span, ...],
+    chain: Chain,
     *,
-    overlap: int,
     seed: int,
     size: tuple[int, int],
-    total: int,
-    told: tuple[str, str],
+    avoided: str,
     loras: tuple[PlannedLora, ...],
 ) -> tuple[Window, ...]:
     """Windows with the key of each resting on the key of the one before it: context changes pixels."""
+    spec = chain.spec
+    prompts = window_prompts(shot, spec, chain.spans, triggers=_triggers(loras))
     windows: list[Window] = []
-    # facts that engines without a choice do not have are left out, so that their keys stay what they were
+    # facts that a window does not have are left out, so that keys without them stay what they were
     profile = {"profile": spec.profile} if spec.profile else {}
     changed = {"loras": [[lora.sha256, lora.file.scale] for lora in loras]} if loras else {}
-    for index, span in enumerate(spans):
-        last = index == len(spans) - 1
-        context = min(spec.context, overlap) if index else 0
+    # a window that is no picture or does not move is made again too, the first one like any
+    again = {"rerolls": chain.max_rerolls} if chain.max_rerolls else {}
+    stills = {stop: anchor.plate for stop, anchor in zip(chain.stops, shot.anchors, strict=True)}
+    for index, (span, prompt) in enumerate(zip(chain.spans, prompts, strict=True)):
+        arrives = shot.end_plate if index == len(chain.spans) - 1 else stills.get(span.range.end - 1)
+        context = chain.context if index else 0
+        carries = spec.carries if index else 0
         key = content_key(
             step="generate",
             engine=[spec.engine, spec.version],
             plate=shot.plate.sha256 if shot.plate else None,
-            end_plate=shot.end_plate.sha256 if shot.end_plate and last else None,
-            prompt=told[0] if spec.needs_prompt else None,
-            negative_prompt=told[1] if spec.needs_prompt else None,
+            end_plate=arrives.sha256 if arrives else None,
+            prompt=prompt if spec.needs_prompt else None,
+            negative_prompt=avoided if spec.needs_prompt else None,
             camera=shot.camera,
             steps=shot.steps if shot.steps is not None else spec.steps,
             guidance=shot.guidance if shot.guidance is not None else spec.guidance,
             size=size,
             native=spec.native_rate,
-            frames=[span.range.start, span.range.end, total],
+            frames=[span.range.start, span.range.end, chain.frames],
             seeds=[seed, seed + index],
             context=context,
             before=windows[-1].key if windows and context else None,
+            **({"carries": carries} if carries else {}),
+            **again,
             **profile,
             **changed,
         )
-        windows.append(Window(index, span, context, seed + index, key))
+        windows.append(Window(index, span, context, seed + index, key, prompt, carries, arrives))
     return tuple(windows)
 
 

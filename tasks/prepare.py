@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from catalogs.shot import Shot
 from models.installed import installed
@@ -17,6 +18,9 @@ from tasks.diffusion import device_facts, quantised
 from tasks.fitting import sized, smaller_spec
 from tasks.loras import resolve
 from tasks.plan import PlannedLora, TakePlan, plan_take
+
+NOBODY: Final = InterpolatorSpec("none", "", "", "")
+"""What a model is told does not depend on who retimes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ class Prepared:
         return plan_take(
             self.shot, self.spec, interpolator=interpolator, version=version, loras=self.loras, notice=self.notice
         )
+
+    def texts(self) -> list[str]:
+        """Every text that its model will be told, window by window, and what it is told to avoid. Raises PlanError."""
+        plan = self.plan(NOBODY, version=1)
+        return [*dict.fromkeys(window.prompt for window in plan.windows), plan.negative_prompt]
 
 
 def prepare(

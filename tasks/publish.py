@@ -48,6 +48,7 @@ def shot_json(shot: Shot) -> dict[str, Any]:
     fields["speed"] = rate_text(shot.speed)
     fields["due"] = shot.due.isoformat() if shot.due else None
     fields["deliveries"] = [str(delivery) for delivery in shot.deliveries]
+    fields["anchors"] = [{"at": rate_text(anchor.at), "plate": asdict(anchor.plate)} for anchor in shot.anchors]
     fields["metadata"] = dict(shot.metadata)
     return fields
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import alembic.command
@@ -19,7 +20,7 @@ from sqlalchemy import create_engine, inspect, text
 import catalogs.database
 from catalogs.database import connect, examine
 from catalogs.errors import CatalogueUnavailableError
-from catalogs.shot import LoraUse, Shot
+from catalogs.shot import Anchor, LoraUse, Plate, Shot
 from catalogs.store import open_catalogue
 from catalogs.tables import SCHEMA, VERSION_TABLE, Base
 
@@ -104,11 +105,33 @@ def test_a_catalogue_of_the_first_schema_keeps_its_shots(bare: str) -> None:
         assert (record.shot.name, record.shot.frames, record.shot.handles) == ("AGM/SH0010", 48, 8)
         assert record.shot.metadata == (("loras", "mist:0.8"),)
         assert record.shot.loras == ()
+        assert (record.shot.context, record.shot.overlap) == ("", None)
+        assert (record.shot.anchors, record.shot.max_rerolls) == ((), None)
         asked = replace(record.shot, loras=(LoraUse("mist", 0.8),))
         assert catalogue.submit([asked], source="t", mode="update").changed == ("AGM/SH0010",)
         assert catalogue.find("SH0010").shot == asked
         # no attempt was counted then; the first one now is
         assert catalogue.begin_take("SH0010", key="k", plan=lambda version: {}).fence == 1
+
+
+def test_the_newest_migration_can_be_taken_back(bare: str) -> None:
+    """Down and up again keeps a shot, without what the older schema has no place for."""
+    plate = Plate("/p/a.png", "a" * 64, 64, 36)
+    long = Shot("AGM", "A", 48, context="frame", overlap=5, anchors=(Anchor(Fraction(1), plate),), max_rerolls=3)
+    with open_catalogue(bare) as catalogue:
+        catalogue.submit([long], source="t")
+    config = Config()
+    config.set_main_option("script_location", str(Path(catalogs.database.__file__).parent / "migrations"))
+    engine = create_engine(bare)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.downgrade(config, "0003")
+        assert not {"context", "overlap", "anchors", "max_rerolls"} & {
+            column["name"] for column in inspect(connection).get_columns("shots")
+        }
+    engine.dispose()
+    with open_catalogue(bare) as catalogue:
+        assert [record.shot for record in catalogue.shots()] == [Shot("AGM", "A", 48)]
 
 
 def test_looking_changes_nothing(bare: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from catalogs.errors import AmbiguousShotError, CatalogueError, FencedError, ShotListError, UnknownShotError
 from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
-from catalogs.shot import Delivery, LoraUse, Plate, Shot
+from catalogs.shot import Anchor, Delivery, LoraUse, Plate, Shot
 from catalogs.store import Catalogue, open_catalogue
 from catalogs.timebase import FrameRange
 
@@ -75,6 +75,10 @@ def test_a_shot_comes_back_as_it_was_submitted(catalogue: Catalogue, shot: Make)
         steps=40,
         guidance=5.1,
         loras=(LoraUse("mist", 0.8), LoraUse("/w/rain.safetensors"), LoraUse("fog", 0.0)),
+        context="frames-9",
+        overlap=13,
+        anchors=(Anchor(Fraction(1, 3), plate), Anchor(Fraction(3, 2), plate)),
+        max_rerolls=0,
         camera="push in",
         deliveries=(Delivery("webm", "vp9"), Delivery("png", "16")),
         speed=Fraction(1, 3),
@@ -91,7 +95,8 @@ def test_a_shot_comes_back_as_it_was_submitted(catalogue: Catalogue, shot: Make)
 
 def test_submitting_the_same_list_again_changes_nothing(catalogue: Catalogue, shot: Make) -> None:
     """Resubmission is safe: identical shots are unchanged in every mode."""
-    shots = [shot("A"), shot("B")]
+    still = Plate("/p/a.png", "c" * 64, 1920, 1080)
+    shots = [shot("A"), shot("B", context="latents-4", overlap=17, anchors=(Anchor(Fraction(3, 2), still),))]
     assert catalogue.submit(shots, source="t").new == ("AGM/A", "AGM/B")
     for mode in ("create", "update", "upsert"):
         again = catalogue.submit(shots, source="t", mode=mode)  # type: ignore[arg-type]
@@ -111,6 +116,26 @@ def test_create_refuses_every_differing_shot_at_once(catalogue: Catalogue, shot:
     ]
     assert "--mode upsert" in str(caught.value)
     assert len(catalogue.shots()) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("context", "frames-9"),
+        ("overlap", 9),
+        ("anchors", (Anchor(Fraction(1), Plate("/p/a.png", "c" * 64, 64, 36)),)),
+        ("max_rerolls", 0),
+    ],
+)
+def test_how_windows_meet_is_part_of_the_request(catalogue: Catalogue, shot: Make, field: str, value: object) -> None:
+    """A change of context, overlap, anchors or re-rolls is named, changes the shot and makes it ready again."""
+    take = rendered(catalogue, shot("A"))
+    changed = shot("A", **{field: value})
+    with pytest.raises(ShotListError, match=f"differs in {field}"):
+        catalogue.submit([changed], source="t")
+    assert catalogue.submit([changed], source="t", mode="update").changed == ("AGM/A",)
+    record = catalogue.find("A")
+    assert (record.shot, record.status, record.version) == (changed, Status.READY, take.version)
 
 
 def test_update_refuses_new_shots(catalogue: Catalogue, shot: Make) -> None:

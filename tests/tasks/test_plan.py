@@ -33,14 +33,14 @@ SPEEDS = tuple(Fraction(1, slower) for slower in (1, 2, 3, 4, 8, 16))
     handles=st.integers(0, 24),
     rate=st.sampled_from(DELIVERY_RATES),
     speed=st.sampled_from(SPEEDS),
-    overlap=st.integers(0, 16),
+    overlap=st.integers(1, 16),
 )
 def test_exactly_the_frames_asked_for_are_planned(
     frames: int, handles: int, rate: Fraction, speed: Fraction, overlap: int
 ) -> None:
     """N frames and both handles are delivered, from native frames that all exist and none of which is spare."""
-    shot = replace(SHOT, frames=frames, handles=handles, rate=rate, speed=speed)
-    plan = plan_take(shot, ANIMATIC, interpolator=FLOW, overlap=overlap)
+    shot = replace(SHOT, frames=frames, handles=handles, rate=rate, speed=speed, overlap=overlap)
+    plan = plan_take(shot, ANIMATIC, interpolator=FLOW)
     assert plan.frames == frames + 2 * handles
     table = list(retiming_table(plan.frames, native=plan.spec.native_rate, delivery=rate, speed=speed))
     assert len(table) == plan.frames
