@@ -32,13 +32,14 @@ from flows.settings import bundled_ffmpeg
 from models.animatic import Animatic
 from models.flow import FlowInterpolator
 from models.interface import Frame
-from tasks.dissolve import fade
+from tasks.dissolve import Pair, fade
 from tasks.engines import spec_for
 from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter, read_frames
 from tasks.generate import request_for
 from tasks.join import join_clips, joined
 from tasks.plan import TakePlan, plan_take
+from tasks.windows import dissolve_weights
 
 RATE = Fraction(16)
 WIDTH, HEIGHT = 640, 360
@@ -177,8 +178,12 @@ def against_truth(folder: Path, ffmpeg: str, *, windows: int = 8, seed: int = 1)
         off = [np.abs(frame.astype(float) - truth[n]).mean() for n, frame in enumerate(shown) if n in truth]
         return float(np.mean(off)) / 257
 
-    def plainly(each: Sequence[Sequence[Frame]], blend: Callable[[int, Any], Frame]) -> float:
-        return error(joined([iter(one) for one in each], [len(one) for one in each], overlap=overlap, blend=blend))
+    def plainly(each: Sequence[Sequence[Frame]], blend: Callable[[Pair], Frame]) -> float:
+        def meet(_: int, tail: Sequence[Frame], head: Sequence[Frame]) -> Iterator[Frame]:
+            return map(blend, zip(tail, head, dissolve_weights(overlap), strict=True))
+
+        windows = [(frame for frame in one) for one in each]
+        return error(joined(windows, [len(one) for one in each], overlap=overlap, meet=meet))
 
     like_before = [made[0]]
     for one in made[1:]:
@@ -186,9 +191,9 @@ def against_truth(folder: Path, ffmpeg: str, *, windows: int = 8, seed: int = 1)
         like_before.append([matched(frame, now, wanted) for frame in one])
     met = join_clips(plan, clips, folder / "ours.mkv", interpolator=FlowInterpolator(), ffmpeg=ffmpeg)
     errors = {
-        "hard cut": plainly(made, lambda _, pair: pair[0] if pair[2] < Fraction(1, 2) else pair[1]),
-        "linear cross-fade": plainly(made, lambda _, pair: fade(*pair)),
-        "Reinhard, cross-fade": plainly(like_before, lambda _, pair: fade(*pair)),
+        "hard cut": plainly(made, lambda pair: pair[0] if pair[2] < Fraction(1, 2) else pair[1]),
+        "linear cross-fade": plainly(made, lambda pair: fade(*pair)),
+        "Reinhard, cross-fade": plainly(like_before, lambda pair: fade(*pair)),
         "Dailies": error(read(folder / "ours.mkv", ffmpeg)),
     }
     ways = sorted({seam["way"] for seam in met["seams"]})

@@ -30,8 +30,8 @@ def note(word: str, shot: str, key: str) -> None:
         os.close(handle)
 
 
-def _slowly(write_window: Callable[..., int]) -> Callable[..., int]:
-    def wrapped(plan: Any, window: Any, *rest: Any, **named: Any) -> int:
+def _slowly(write_window: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(plan: Any, window: Any, *rest: Any, **named: Any) -> Any:
         shot = plan.shot.code
         note("start", shot, window.key)
         if plan.shot.plate is not None and Path(plan.shot.plate.path).name == POISON:
@@ -67,7 +67,8 @@ def _noted_publish(publish: Callable[..., Any]) -> Callable[..., Any]:
 
 WRAPPED: dict[str, dict[str, Callable[[Any], Any]]] = {
     "tasks.generate": {"write_window": _slowly},
-    "tasks.steps": {"keep": _noted_keep, "publish": _noted_publish},
+    "tasks.rolls": {"keep": _noted_keep},
+    "tasks.steps": {"publish": _noted_publish},
 }
 
 

@@ -181,7 +181,9 @@ def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, wishes
         lay_out(begun, settings)
         with progress_artifact(plan.slate):
             with turn("generate"):
-                generated = generate_take(plan, place, seconds=seconds, on_window=recorder.window)
+                generated = generate_take(
+                    plan, place, interpolator=begun.interpolator, seconds=seconds, on_window=recorder.window
+                )
             with turn("finish"):
                 made = finish_take(plan, generated, place, interpolator=begun.interpolator, seconds=seconds)
     except WindowStopped as error:  # not a failure: the take goes on where it was left

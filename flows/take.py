@@ -22,6 +22,7 @@ from tasks.errors import StepError
 from tasks.handover import Generated
 from tasks.plan import TakePlan, Window
 from tasks.publish import MANIFEST, read_published
+from tasks.rolls import fault_findings
 from tasks.seams import seam_findings
 
 OnWindow = Callable[[Window, Mapping[str, Any], float], None]
@@ -40,14 +41,23 @@ class Published:
 
 
 def generate_take(
-    plan: TakePlan, place: steps.Place, *, seconds: dict[str, float], on_window: OnWindow = lambda *_: None
+    plan: TakePlan,
+    place: steps.Place,
+    *,
+    interpolator: FrameInterpolator,
+    seconds: dict[str, float],
+    on_window: OnWindow = lambda *_: None,
 ) -> Generated:
-    """Every window that is not finished yet, through the engine. `seconds` is filled as windows end."""
+    """Every window that is not finished yet, through the engine. `seconds` is filled as windows end.
+
+    `interpolator` is what the windows will be joined with: a window is judged by its seam, and made again if it shows.
+    """
     started = datetime.now(UTC)
     clips: list[Clip] = []
     ways: list[Mapping[str, Any]] = []
     for window in plan.windows:
-        made = steps.generate(plan, window, before=clips[-1] if clips else None, place=place)
+        before = clips[-1] if clips else None
+        made = steps.generate(plan, window, before=before, interpolator=interpolator, place=place)
         _add(seconds, "generate", made.seconds)
         clip, way = made.value
         if made.made:
@@ -82,6 +92,7 @@ def finish_take(
     _add(seconds, "inspect", inspected.seconds)
     deliverables, findings = inspected.value
     findings += seam_findings(plan, meeting["seams"])
+    findings += fault_findings(plan, generated.ways)
     _stop_at_blockers(plan, findings)
     manifest = place.version / MANIFEST
     if read_published(plan, place.version) is None:

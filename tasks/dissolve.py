@@ -12,8 +12,9 @@ are made for a few frames of the overlap and judged by what they do to the pictu
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from typing import Final
@@ -62,16 +63,29 @@ def morph(earlier: Frame, later: Frame, weight: Fraction, *, interpolator: Frame
     return frame
 
 
-def choose(pairs: Iterable[Pair], *, interpolator: FrameInterpolator) -> tuple[Way, dict[str, float]]:
-    """The way that costs the picture least, and what each way costs (`blurred`), on a few pairs of one overlap."""
-    differing = [pair for pair in pairs if _distance(pair[0], pair[1]) > ALIKE]
-    if not differing:
-        return Way.SAME, {}
-    cost = {Way.FADE: statistics.fmean(blurred(*pair, fade(*pair)) for pair in differing)}
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """The way that was chosen for an overlap, and what it was chosen by."""
+
+    way: Way
+    blurred: Mapping[str, float]
+    """What each way that was tried costs the picture's detail (`blurred`); empty where the frames agree."""
+    morphs: Mapping[int, Frame]
+    """What was made to judge the morph, by the pair's number: it need not be made again."""
+
+
+def choose(pairs: Sequence[Pair], *, interpolator: FrameInterpolator) -> Choice:
+    """The way that costs the picture least, judged by a few pairs of the middle of an overlap's."""
+    judged = [number for number in middle(len(pairs)) if _distance(pairs[number][0], pairs[number][1]) > ALIKE]
+    if not judged:
+        return Choice(Way.SAME, {}, {})
+    cost = {Way.FADE: statistics.fmean(blurred(*pairs[number], fade(*pairs[number])) for number in judged)}
+    morphs: dict[int, Frame] = {}
     with suppress(EngineError):
-        made = [(pair, morph(*pair, interpolator=interpolator)) for pair in differing]
-        cost[Way.MORPH] = statistics.fmean(blurred(*pair, frame) for pair, frame in made)
-    return min(cost, key=lambda way: cost[way]), {way.value: round(value, 4) for way, value in cost.items()}
+        morphs = {number: morph(*pairs[number], interpolator=interpolator) for number in judged}
+        cost[Way.MORPH] = statistics.fmean(blurred(*pairs[number], frame) for number, frame in morphs.items())
+    way = min(cost, key=lambda way: cost[way])
+    return Choice(way, {way.value: round(value, 4) for way, value in cost.items()}, morphs)
 
 
 def middle(overlap: int) -> range:

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,12 +60,14 @@ def follow_parent(number: int = signal.SIGKILL) -> None:
 
 def to_working(frame: Frame) -> NDArray[np.uint16]:
     """(height, width, 3) uint16 full range -> (3, height, width) 12-bit planes in G, B, R order."""
-    return np.take(_TO_WORKING, frame[:, :, (1, 2, 0)].transpose(2, 0, 1))
+    red, green, blue = cv2.split(np.take(_TO_WORKING, frame))
+    return np.stack((green, blue, red))
 
 
 def from_working(planes: NDArray[np.uint16]) -> Frame:
     """(3, height, width) 12-bit G, B, R planes -> (height, width, 3) uint16 full range."""
-    return np.ascontiguousarray(np.take(_FROM_WORKING, planes[(2, 0, 1), :, :]).transpose(1, 2, 0))
+    green, blue, red = np.take(_FROM_WORKING, planes)
+    return np.asarray(cv2.merge((red, green, blue)), dtype=np.uint16)
 
 
 Program = subprocess.Popen[bytes]

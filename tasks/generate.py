@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from models.interface import (
     WindowStopped,
 )
 from tasks import engines
+from tasks.checks import Fault, WindowCheck
 from tasks.errors import StepError
 from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter, read_frames
@@ -37,28 +38,45 @@ from tasks.stopping import STOPPING
 LOG: Final = logging.getLogger("dailies")
 
 
-def request_for(plan: TakePlan, window: Window, *, state: Path | None = None) -> ClipRequest:
-    """The window in the engine's words: plain numbers, paths and prompts. `state` is the folder of its checkpoint."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Files of a window besides its clip, None for none of them."""
+
+    state: Path | None = None
+    """Folder that outlives this attempt, for the engine's checkpoint."""
+    carried: Path | None = None
+    """What the window before left."""
+    leaves: Path | None = None
+    """Where the engine may leave something for the next window."""
+
+
+def request_for(
+    plan: TakePlan, window: Window, *, seed: int | None = None, beside: Beside | None = None
+) -> ClipRequest:
+    """The window in the engine's words: plain numbers, paths and prompts. `seed` replaces the planned one."""
     shot, spec = plan.shot, plan.spec
-    last = window.index == len(plan.windows) - 1
+    beside = beside or Beside()
     return ClipRequest(
         plate=Path(shot.plate.path) if shot.plate else None,
-        end_plate=Path(shot.end_plate.path) if shot.end_plate and last else None,
+        end_plate=Path(window.arrives.path) if window.arrives else None,
         width=plan.width,
         height=plan.height,
         first_frame=window.span.range.start,
         frames=len(window.span.range),
         shot_frames=plan.native_frames,
         native_rate=spec.native_rate,
-        seed=window.seed,
+        seed=window.seed if seed is None else seed,
         shot_seed=plan.seed,
-        prompt=plan.prompt,
+        prompt=window.prompt,
         negative_prompt=plan.negative_prompt,
         camera=shot.camera,
         steps=spec.steps if shot.steps is None else shot.steps,
         guidance=spec.guidance if shot.guidance is None else shot.guidance,
-        state=state,
+        state=beside.state,
         loras=tuple(lora.file for lora in plan.loras),
+        carries=window.carries,
+        carried=beside.carried if window.carries else None,
+        leaves=beside.leaves if plan.spec.carries and window.index < len(plan.windows) - 1 else None,
     )
 
 
@@ -90,17 +108,20 @@ def generate_window(
     before: Clip | None,
     weights: Path,
     ffmpeg: str,
-    state: Path | None = None,
+    seed: int | None = None,
+    beside: Beside | None = None,
 ) -> Mapping[str, Any]:
-    """Write the window's frames to `target`, and say how they were made.
+    """Write the window's frames to `target`, and say how they were made: `seed`, `fault` (tasks.checks) or None, the
+    engine's way, the step that it went on from (`resumed_at`), and what was tried before (`tried`).
 
     After running out of memory the next thriftier way is taken, at most three; after a bad picture or a failed kernel
-    a more precise one, once. Size, length and steps stay. `state` is a folder that outlives this attempt, for the
-    engine's checkpoint. Raises StepError, named with the slate, if the engine refuses, fails or yields another number
-    of frames than asked; WindowStopped on request; FfmpegError if the file cannot be written.
+    a more precise one, once. Size, length and steps stay. `seed` replaces the planned one. Raises StepError, named
+    with the slate, if the engine refuses, fails or yields another number of frames than asked; WindowStopped on
+    request; FfmpegError if the file cannot be written.
     """
     what = f"{plan.slate}, window {window.index + 1} of {len(plan.windows)}"
     context = context_frames(window, before, ffmpeg=ffmpeg) if before and window.context else []
+    request = request_for(plan, window, seed=seed, beside=beside)
     tried: list[dict[str, str]] = []
     retried = False
     while True:
@@ -109,8 +130,16 @@ def generate_window(
         try:
             engine = engines.generator(plan.spec, weights=weights, shape=shape_of(plan))
             with STOPPING.at_work():
-                resumed = write_window(plan, window, target, context=context, engine=engine, ffmpeg=ffmpeg, state=state)
-            return {**engines.way(plan.spec, worked=True), "resumed_at": resumed, "tried": tried}
+                written = write_window(
+                    plan, window, target, request=request, context=context, engine=engine, ffmpeg=ffmpeg
+                )
+            return {
+                **engines.way(plan.spec, worked=True),
+                "seed": request.seed,
+                "fault": written.fault and asdict(written.fault),
+                "resumed_at": written.resumed_at,
+                "tried": tried,
+            }
         except WindowStopped as error:
             raise WindowStopped(f"{what}: {error}") from None
         except (OutOfMemory, BadPicture, KernelFailed) as error:
@@ -128,35 +157,42 @@ def generate_window(
         LOG.warning("%s: %s; trying again as %s", what, reason, other)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A window whose frames are on disk."""
+
+    resumed_at: int
+    """Steps that were found done."""
+    fault: Fault | None
+    """What broke down in it; None where nothing did, and for an engine that makes no steps."""
+
+
 def write_window(
     plan: TakePlan,
     window: Window,
     target: Path,
     *,
+    request: ClipRequest,
     context: list[Frame],
     engine: ImageToVideo,
     ffmpeg: str,
-    state: Path | None,
-) -> int:
-    """One attempt. Returns the steps that were found done. Raises EngineError as the engine does, StepError for a
-    wrong number of frames.
-    """
+) -> Written:
+    """One attempt. Raises EngineError as the engine does, StepError for a wrong number of frames."""
     argv = clip_argv(ffmpeg, target, width=plan.width, height=plan.height, rate=plan.spec.native_rate)
     what = f"{plan.slate}, window {window.index + 1} of {len(plan.windows)}"
-    asked = len(window.span.range)
-    told = _Told(plan, window)
-    frames = engine.generate(
-        request_for(plan, window, state=state), context, Watch(STOPPING.event, lambda done, of: told.steps(done, of))
-    )
+    told, check = _Told(plan, window), WindowCheck(given=window.context)
+    frames = engine.generate(request, context, Watch(STOPPING.event, lambda done, of: told.steps(done, of)))
     coming = _until_stopped(frames)
     first = list(islice(coming, 1))  # made before ffmpeg starts, which would only wait for it
     with FrameWriter(argv, width=plan.width, height=plan.height, what=what) as writer:
         for frame in chain(first, coming):
             writer.write(frame)
+            check.see(frame)
             told.frames(writer.written)
-        if writer.written != asked:
-            raise StepError(f"{what}: {engine.name} made {writer.written} frames, {asked} were asked for")
-    return told.first or 0
+        if writer.written != request.frames:
+            raise StepError(f"{what}: {engine.name} made {writer.written} frames, {request.frames} were asked for")
+    # an engine without steps shows what its camera was told, and that may be a still
+    return Written(told.first or 0, check.fault() if plan.spec.steps else None)
 
 
 def _until_stopped(frames: Iterator[Frame]) -> Iterator[Frame]:

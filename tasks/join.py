@@ -1,64 +1,71 @@
 """Windows -> one continuous clip. Where two windows overlap, one dissolves into the other in the other's colours.
 
-Knows: segments, dissolve weights, the tone of each window. Does not know: engines, delivery rates.
-Memory: one frame of each of the two windows that meet, whatever the length of the shot.
+Knows: segments, the tone of each window, where windows meet. Does not know: engines, delivery rates.
+Memory: the shared frames of the two windows that meet, and a few that wait to be written and measured, whatever the
+length of the shot.
 
-The overlaps are read first by themselves: to see how the colours of neighbouring windows differ (tasks.tone), and how
-the windows are best brought together (tasks.dissolve). Each window is brought to the one before it as that one is
-shown, so that no step is left at any join.
+Every clip is read once. Where two meet, the frames that both show are held until it is known how the colours of the
+two differ (tasks.tone) and how they are best brought together (tasks.dissolve). Each window is brought to the one
+before it as that one is shown, so that no step is left at any join.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from catalogs.footage import Clip
 from catalogs.timebase import FrameRange
 from models.interface import Frame, FrameInterpolator
-from tasks.dissolve import Pair, blended, choose, fade, middle
 from tasks.errors import MediaError
 from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter, read_frames
+from tasks.lanes import lane
+from tasks.meeting import meeting, met
 from tasks.plan import TakePlan
 from tasks.progress import Progress, announce
 from tasks.seams import SeamMeter
-from tasks.tone import AS_IT_IS, Light, Tone, ToneFit, Toner
-from tasks.windows import dissolve_weights
+from tasks.tone import AS_IT_IS, Light, Toner
+
+Frames = Generator[Frame]
+"""A window's frames, which are closed when it has given what is wanted of it."""
+
+Meet = Callable[[int, Sequence[Frame], Sequence[Frame]], Iterable[Frame]]
+"""Given the number of a seam and the shared frames of each of its windows: these frames as they are shown."""
 
 
 def joined(
-    windows: Sequence[Iterator[Frame]],
+    windows: Sequence[Frames],
     lengths: Sequence[int],
     *,
     overlap: int,
-    blend: Callable[[int, Pair], Frame] = lambda seam, pair: fade(*pair),
+    meet: Meet,
+    show: Callable[[Frame], Frame] = lambda frame: frame,
 ) -> Iterator[Frame]:
     """Stream the frames of overlapping windows as one sequence of sum(lengths) - (n-1) * overlap frames.
 
     `windows[i]` yields `lengths[i]` frames, of which the last `overlap` show the same time as the first of
-    `windows[i+1]`; `blend` makes one frame of each such pair, given the number of the seam. Raises MediaError if one
-    ends early.
+    `windows[i+1]`; `meet` makes one frame of each such pair, `show` what is seen of every other frame. Raises
+    MediaError if one ends early.
     """
-    weights = dissolve_weights(overlap)
-    taken = 0  # frames of the current window that the dissolve before it has already used
+    taken = 0  # frames of the current window that the seam before it has already used
     for index, window in enumerate(windows):
         last = index == len(windows) - 1
         alone = lengths[index] - taken - (0 if last else overlap)
-        yield from _exactly(window, alone, index)
+        for frame in _exactly(window, alone, index):
+            yield show(frame)
         if last:
             return
-        following = windows[index + 1]
-        pairs = zip(_exactly(window, overlap, index), _exactly(following, overlap, index + 1), strict=True)
-        for weight, (earlier, later) in zip(weights, pairs, strict=True):
-            yield blend(index, (earlier, later, weight))
+        tail = list(_exactly(window, overlap, index))
+        window.close()
+        yield from meet(index, tail, list(_exactly(windows[index + 1], overlap, index + 1)))
         taken = overlap
 
 
-def _exactly(frames: Iterator[Frame], count: int, index: int) -> Iterator[Frame]:
+def _exactly(frames: Frames, count: int, index: int) -> Iterator[Frame]:
     given = 0
     for frame in islice(frames, count):
         yield frame
@@ -73,51 +80,50 @@ def join_clips(
     """Write the shot's native frames to `target`, and say how the windows met. Called only for two windows or more.
 
     The answer has `seams`, one for each window but the first: tasks.seams.Seam, the `way` that the windows were brought
-    together (tasks.dissolve.Way) and what each way that was tried cost; and `windows`, one for each: `gain` and
-    `offset` that its colours were given, and `drift`, how much lighter than the shot's first frame it is on the mean,
-    per channel, -1 for black.
+    together (tasks.dissolve.Way), what each way that was tried cost (`blurred`), and how many of the shared frames were
+    handed on (`given`); and `windows`, one for each: `gain` and `offset` that its colours were given, and `drift`, how
+    much lighter than the shot's first frame it is on the mean, per channel, -1 for black.
     """
-    argv = clip_argv(ffmpeg, target, width=plan.width, height=plan.height, rate=plan.spec.native_rate)
-    tones, ways = [AS_IT_IS], []
-    for earlier, later in pairwise(clips):
-        tones.append(tones[-1].after(fitted_tone(earlier, later, overlap=plan.overlap, ffmpeg=ffmpeg)))
-        before, after = Toner(tones[-2]), Toner(tones[-1])
-        overlap = _overlap(earlier, later, overlap=plan.overlap, ffmpeg=ffmpeg)
-        judged = middle(plan.overlap)
-        pairs = (
-            (before.frame(one), after.frame(other), weight)
-            for number, (one, other, weight) in enumerate(overlap)
-            if number in judged
-        )
-        ways.append(choose(pairs, interpolator=interpolator))
     starts = [window.span.range.start for window in plan.windows[1:]]
     meter = SeamMeter(plan.seams, [FrameRange(start, start + plan.overlap) for start in starts])
     light = Light(plan.seams)
+    tones, meetings = [AS_IT_IS], list[dict[str, Any]]()
+    toner = [Toner(AS_IT_IS)]  # of the window that is shown now; its tables go with it
 
-    def blend(seam: int, pair: Pair) -> Frame:
-        meter.compare(seam, pair[0], pair[1])
-        return blended(pair, way=ways[seam][0], interpolator=interpolator)
+    def meet(seam: int, tail: Sequence[Frame], head: Sequence[Frame]) -> Iterator[Frame]:
+        found = meeting(tail, head, before=tones[-1], interpolator=interpolator)
+        meetings.append(found.document())
+        for frame, pair in met(tail, head, found, interpolator=interpolator):
+            if pair is not None:
+                meter.compare(seam, pair[0], pair[1])
+            yield frame
+        tones.append(found.tone)
+        toner[0] = Toner(found.tone)
 
     readers = [_read(clip, ffmpeg=ffmpeg) for clip in clips]
-    shown = [_shown(reader, tone) for reader, tone in zip(readers, tones, strict=True)]
-    frames = joined(shown, [len(clip.range) for clip in clips], overlap=plan.overlap, blend=blend)
+    frames = joined(
+        readers,
+        [len(clip.range) for clip in clips],
+        overlap=plan.overlap,
+        meet=meet,
+        show=lambda frame: toner[0].frame(frame),
+    )
+    argv = clip_argv(ffmpeg, target, width=plan.width, height=plan.height, rate=plan.spec.native_rate)
     try:
         with FrameWriter(argv, width=plan.width, height=plan.height, what=f"{plan.slate}, join") as writer:
-            # the last window may overhang the shot; what overhangs is not delivered
-            for made, frame in enumerate(islice(frames, plan.native_frames), start=1):
-                writer.write(frame)
-                meter.see(frame)
-                light.see(frame)
-                announce(Progress(plan.slate, "join", made, plan.native_frames))
+            with lane(writer.write) as write, lane(meter.see) as measure:
+                # the last window may overhang the shot; what overhangs is not delivered
+                for made, frame in enumerate(islice(frames, plan.native_frames), start=1):
+                    write(frame)
+                    measure(frame)
+                    light.see(frame)
+                    announce(Progress(plan.slate, "join", made, plan.native_frames))
             if writer.written != plan.native_frames:
                 raise MediaError(f"{plan.slate}: {writer.written} frames joined, {plan.native_frames} were planned")
     finally:
         for reader in readers:
             reader.close()
-    seams = [
-        {**asdict(seam), "way": way.value, "blurred": blurred}
-        for seam, (way, blurred) in zip(meter.seams(), ways, strict=True)
-    ]
+    seams = [{**asdict(seam), **found} for seam, found in zip(meter.seams(), meetings, strict=True)]
     windows = [
         {"gain": list(tone.gain), "offset": list(tone.offset), "drift": drift}
         for tone, drift in zip(tones, light.drift(), strict=True)
@@ -125,26 +131,5 @@ def join_clips(
     return {"seams": seams, "windows": windows}
 
 
-def fitted_tone(earlier: Clip, later: Clip, *, overlap: int, ffmpeg: str) -> Tone:
-    """What brings the later window's colours to the earlier one's, as far as the frames tell that both show."""
-    fit = ToneFit()
-    for one, other, _ in _overlap(earlier, later, overlap=overlap, ffmpeg=ffmpeg):
-        fit.see(one, other)
-    return fit.tone()
-
-
-def _overlap(earlier: Clip, later: Clip, *, overlap: int, ffmpeg: str) -> Iterator[Pair]:
-    """The frames that both clips show, with the weights of the later one's."""
-    tail = _read(earlier, ffmpeg=ffmpeg, first=len(earlier.range) - overlap, count=overlap)
-    head = _read(later, ffmpeg=ffmpeg, count=overlap)
-    yield from zip(tail, head, dissolve_weights(overlap), strict=True)
-
-
-def _read(clip: Clip, *, ffmpeg: str, first: int = 0, count: int | None = None) -> Generator[Frame]:
-    count = len(clip.range) if count is None else count
-    return read_frames(clip.path, ffmpeg=ffmpeg, width=clip.width, height=clip.height, first=first, count=count)
-
-
-def _shown(frames: Iterator[Frame], tone: Tone) -> Iterator[Frame]:
-    """A window as it is shown. Its tables are made when its turn comes, and go with it."""
-    yield from Toner(tone).frames(frames)
+def _read(clip: Clip, *, ffmpeg: str) -> Frames:
+    return read_frames(clip.path, ffmpeg=ffmpeg, width=clip.width, height=clip.height, count=len(clip.range))

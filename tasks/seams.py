@@ -118,15 +118,23 @@ class SeamMeter:
         return tuple(found)
 
 
+def worst(seam: Mapping[str, Any]) -> tuple[float, str, str]:
+    """What is worst about a seam: how many times its limit it is, what it is (`jump 2.4`), and the limit.
+
+    `seam` is a Seam as the manifest writes it. Up to 1 nobody sees it.
+    """
+    jump, turn = (OUTSTANDING * float(usual) for usual in seam["restless"])
+    limits = (("jump", max(JUMP_LIMIT, jump)), ("colour", COLOUR_LIMIT), ("turn", max(TURN_LIMIT, turn)))
+    over = [(float(seam[name]) / limit, f"{name} {seam[name]}", f"{limit:g}") for name, limit in limits]
+    over.append((LIKENESS_LIMIT / max(0.01, seam["likeness"]), f"likeness {seam['likeness']}", f"{LIKENESS_LIMIT}"))
+    return max(over)
+
+
 def seam_findings(plan: TakePlan, seams: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
     """One for each seam of a take that shows: what is worst about it, at the delivery frames where it lies."""
     found = []
     for seam, window in zip(seams, plan.windows[1:], strict=True):
-        jump, turn = (OUTSTANDING * float(usual) for usual in seam["restless"])
-        limits = (("jump", max(JUMP_LIMIT, jump)), ("colour", COLOUR_LIMIT), ("turn", max(TURN_LIMIT, turn)))
-        over = [(float(seam[name]) / limit, f"{name} {seam[name]}", f"{limit:g}") for name, limit in limits]
-        over.append((LIKENESS_LIMIT / max(0.01, seam["likeness"]), f"likeness {seam['likeness']}", f"{LIKENESS_LIMIT}"))
-        ratio, value, limit = max(over)
+        ratio, value, limit = worst(seam)
         if ratio > 1:
             first = plan.delivery_frame(window.span.range.start)
             last = plan.delivery_frame(window.span.range.start + plan.overlap)

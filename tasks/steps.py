@@ -34,7 +34,7 @@ from catalogs.timebase import FrameRange
 from models.interface import FrameInterpolator
 from tasks import engines
 from tasks.encode import encode_master
-from tasks.generate import generate_window
+from tasks.generate import Beside, generate_window
 from tasks.handover import Generated
 from tasks.inspect import Expectation, inspect_deliverable
 from tasks.join import join_clips
@@ -43,6 +43,7 @@ from tasks.plan import PlannedDelivery, TakePlan, Window, content_key
 from tasks.progress import Progress, announce
 from tasks.publish import manifest, publish
 from tasks.retime import retime_clip
+from tasks.rolls import keep_best, leaves_of, seam_between, seed_of, stop_if_broken
 from tasks.sheet import contact_sheet
 
 LOG: Final = logging.getLogger("dailies")
@@ -106,25 +107,42 @@ def _once(place: Place, path: Path, *, key: str, make: Callable[[Path], Mapping[
 
 @task(name="generate", task_run_name="{plan.slate} window {window.index}", cache_policy=NO_CACHE)
 def generate(
-    plan: TakePlan, window: Window, *, before: Clip | None, place: Place
+    plan: TakePlan, window: Window, *, before: Clip | None, interpolator: FrameInterpolator, place: Place
 ) -> Done[tuple[Clip, Mapping[str, Any]]]:
-    """One window's clip, and how it was made. The engine is loaded only if the window is not there yet."""
-    started = time.perf_counter()
+    """One window's clip, and how it was made. The engine is loaded only if the window is not there yet.
 
+    Raises StepError if it broke down and others would go on from it.
+    """
+    started = time.perf_counter()
     path = place.work / "windows" / f"{window.index:03d}.mkv"
     state = path.with_suffix(".state")
+    carried = leaves_of(before.path) if before else None
 
-    def make(target: Path) -> Mapping[str, Any]:
+    def make(roll: int, target: Path) -> Mapping[str, Any]:
         return generate_window(
-            plan, window, target, before=before, weights=place.weights, ffmpeg=place.ffmpeg, state=state
+            plan,
+            window,
+            target,
+            before=before,
+            weights=place.weights,
+            ffmpeg=place.ffmpeg,
+            seed=seed_of(plan, window, roll),
+            beside=Beside(state, carried, leaves_of(target)),
         )
 
-    kept, made = _once(place, path, key=window.key, make=make)
+    def see(made: Path) -> Mapping[str, Any] | None:
+        if before is None:
+            return None
+        return seam_between(plan, window, before, made, interpolator=interpolator, ffmpeg=place.ffmpeg)
+
+    kept, made = keep_best(plan, window, path, work=place.work, guard=place.guard, make=make, see=see)
     shutil.rmtree(state, ignore_errors=True)
     clip = Clip(kept.path, kept.sha256, kept.bytes, window.span.range, plan.spec.native_rate, plan.width, plan.height)
     step = f"generate window {window.index + 1} of {len(plan.windows)}"
     counts = f"{len(clip.range)} frames"
-    return _finish(plan.slate, step, (clip, kept.notes), made=made, started=started, counts=counts)
+    done = _finish(plan.slate, step, (clip, kept.notes), made=made, started=started, counts=counts)
+    stop_if_broken(plan, window, kept.notes)
+    return done
 
 
 @task(name="join", task_run_name="{plan.slate} join", cache_policy=NO_CACHE)

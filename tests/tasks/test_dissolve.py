@@ -54,10 +54,13 @@ def test_a_morph_beats_a_fade_and_a_cut(still: Frame, off: tuple[float, float]) 
     """Of windows up to three pixels apart: half a hard cut's error at most, seven tenths of a fade's; it is chosen."""
     pairs, truth = panned(still, off)
     flow = FlowInterpolator()
-    way, cost = choose([pairs[number] for number in middle(OVERLAP)], interpolator=flow)
-    assert way is Way.MORPH
-    assert cost["morph"] < cost["fade"]
-    made = error([blended(pair, way=way, interpolator=flow) for pair in pairs], truth)
+    found = choose(pairs, interpolator=flow)
+    assert found.way is Way.MORPH
+    assert found.blurred["morph"] < found.blurred["fade"]
+    frames = [blended(pair, way=found.way, interpolator=flow) for pair in pairs]
+    assert list(found.morphs) == list(middle(OVERLAP))
+    assert all(np.array_equal(frame, frames[number]) for number, frame in found.morphs.items())
+    made = error(frames, truth)
     cut = error([pair[0] if pair[2] < Fraction(1, 2) else pair[1] for pair in pairs], truth)
     assert made < 0.5 * cut
     assert made < 0.7 * error([fade(*pair) for pair in pairs], truth)
@@ -67,20 +70,20 @@ def test_windows_that_agree_keep_their_bits(still: Frame) -> None:
     """Equal frames come out as they went in, whatever the way; grain is weighted, not moved."""
     frame = seen(still, 0)
     pair = (frame, frame, Fraction(1, 3))
-    assert choose([pair], interpolator=Broken()) == (Way.SAME, {})
+    assert choose([pair], interpolator=Broken()).way is Way.SAME  # type: ignore[arg-type]
     for way in Way:
         assert np.array_equal(blended(pair, way=way, interpolator=Broken()), frame)
     grain = np.random.default_rng(1).normal(0, 60, frame.shape)
     other = np.clip(frame + grain, 0, 65535).astype(np.uint16)
-    assert choose([(frame, other, Fraction(1, 2))], interpolator=Broken()) == (Way.SAME, {})
+    assert choose([(frame, other, Fraction(1, 2))], interpolator=Broken()).way is Way.SAME  # type: ignore[arg-type]
 
 
 def test_a_morph_that_tears_is_not_taken(still: Frame) -> None:
     """An interpolator that finds no motion and makes noise of it costs more detail than a fade does."""
     pairs, _ = panned(still, (1.0, 0.5))
-    way, cost = choose([pairs[number] for number in middle(OVERLAP)], interpolator=Torn())  # type: ignore[arg-type]
-    assert way is Way.FADE
-    assert cost["fade"] < cost["morph"]
+    found = choose(pairs, interpolator=Torn())  # type: ignore[arg-type]
+    assert found.way is Way.FADE
+    assert found.blurred["fade"] < found.blurred["morph"]
 
 
 class Torn:
@@ -108,9 +111,9 @@ class Broken:
 def test_an_interpolator_that_gives_up_costs_no_shot(still: Frame) -> None:
     """What cannot be morphed is faded."""
     pair = (seen(still, 0), seen(still, 5), Fraction(1, 2))
-    way, cost = choose([pair], interpolator=Broken())  # type: ignore[arg-type]
-    assert way is Way.FADE
-    assert set(cost) == {"fade"}
+    found = choose([pair], interpolator=Broken())  # type: ignore[arg-type]
+    assert found.way is Way.FADE
+    assert set(found.blurred) == {"fade"}
     made = blended(pair, way=Way.MORPH, interpolator=Broken())  # type: ignore[arg-type]
     assert np.array_equal(made, fade(*pair))
 

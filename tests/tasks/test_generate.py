@@ -46,7 +46,7 @@ class Bench:
                 before=None,
                 weights=self.weights,
                 ffmpeg=self.ffmpeg,
-                state=state,
+                beside=generate.Beside(state),
             )
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +28,7 @@ from tasks.generate import request_for
 from tasks.join import join_clips, joined
 from tasks.plan import TakePlan, plan_take
 from tasks.tone import Tone, Toner
-from tasks.windows import span_windows
+from tasks.windows import dissolve_weights, span_windows
 
 FLOW = InterpolatorSpec("flow", "", "", "1")
 
@@ -37,9 +37,14 @@ def _frame(value: int) -> Frame:
     return np.full((1, 1, 3), value, np.uint16)
 
 
-def _stream(start: int, count: int) -> Iterator[Frame]:
+def _stream(start: int, count: int) -> Generator[Frame]:
     """Frames that show their own index in the shot."""
     return (_frame(start + index) for index in range(count))
+
+
+def _faded(seam: int, tail: Sequence[Frame], head: Sequence[Frame]) -> list[Frame]:
+    weights = dissolve_weights(len(tail))
+    return [fade(earlier, later, weight) for earlier, later, weight in zip(tail, head, weights, strict=True)]
 
 
 @given(frames=st.integers(82, 2000), overlap=st.integers(0, 16))
@@ -47,7 +52,9 @@ def test_windows_that_agree_join_to_the_shot(frames: int, overlap: int) -> None:
     """Where windows show the same frames, the join is those frames, each once and in order."""
     spans = span_windows(frames, spec=spec_for("wan2.1-i2v-14b-720p"), overlap=overlap)
     lengths = [len(span.range) for span in spans]
-    whole = joined([_stream(span.range.start, len(span.range)) for span in spans], lengths, overlap=overlap)
+    whole = joined(
+        [_stream(span.range.start, len(span.range)) for span in spans], lengths, overlap=overlap, meet=_faded
+    )
     assert [int(frame[0, 0, 0]) for frame in whole] == list(range(spans[-1].range.end))
 
 
@@ -63,29 +70,30 @@ def test_a_dissolve_is_exact(earlier: int, later: int, step: int, of: int) -> No
 
 def test_a_dissolve_rises_from_one_window_to_the_other() -> None:
     """Between a black window and a white one the overlap rises by equal steps."""
-    black, white = (iter([_frame(value)] * 6) for value in (0, 65535))
-    values = [int(frame[0, 0, 0]) for frame in joined([black, white], [6, 6], overlap=4)]
+    black, white = (_frame(0) for _ in range(6)), (_frame(65535) for _ in range(6))
+    values = [int(frame[0, 0, 0]) for frame in joined([black, white], [6, 6], overlap=4, meet=_faded)]
     assert values == [0, 0, 13107, 26214, 39321, 52428, 65535, 65535]
 
 
 def test_a_window_that_ends_early_is_named() -> None:
     """A short window is an error with its number, not a short shot."""
     with pytest.raises(MediaError, match="window 2 ended 1 frames early"):
-        list(joined([_stream(0, 5), _stream(3, 4)], [5, 5], overlap=2))
+        list(joined([_stream(0, 5), _stream(3, 4)], [5, 5], overlap=2, meet=_faded))
 
 
 def test_joining_streams() -> None:
-    """At no time are more than two source frames taken ahead of the frame that is handed out."""
+    """At no time is more taken ahead of the frame that is handed out than what two windows share."""
     taken = 0
 
-    def counted(start: int, count: int) -> Iterator[Frame]:
+    def counted(start: int, count: int) -> Generator[Frame]:
         nonlocal taken
         for frame in _stream(start, count):
             taken += 1
             yield frame
 
-    for given_out, _ in enumerate(joined([counted(0, 50), counted(44, 50)], [50, 50], overlap=6), start=1):
-        assert taken <= given_out + 6 + 2
+    shown = joined([counted(0, 50), counted(44, 50)], [50, 50], overlap=6, meet=_faded)
+    for given_out, _ in enumerate(shown, start=1):
+        assert taken <= given_out + 2 * 6
 
 
 def _plan(plate: Path) -> TakePlan:
@@ -142,7 +150,7 @@ def _ten_windows(plate: Path, folder: Path, ffmpeg: str, *, drift: float) -> tup
         path, span = folder / f"{drift}-{window.index}.mkv", window.span.range
         argv = clip_argv(ffmpeg, path, width=128, height=72, rate=Fraction(16))
         tone = Toner(Tone(((1 + drift) ** window.index, 1.0, (1 - drift) ** window.index)))
-        frames = list(tone.frames(Animatic().generate(request_for(plan, window), [])))
+        frames = [tone.frame(frame) for frame in Animatic().generate(request_for(plan, window), [])]
         frames[: window.context] = tail[: window.context]
         tail = frames[-plan.overlap :]
         with FrameWriter(argv, width=128, height=72, what="t") as writer:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from tasks.errors import MediaError
 from tasks.sheet import _cut, _legible, _wrapped, batch_sheet, columns_for, contact_sheet
@@ -114,6 +115,35 @@ def test_a_portrait_batch_has_portrait_cells(tmp_path: Path) -> None:
     batch_sheet([("SH0010", "24 s", path) for _, path in tall], target, title="Night")
     with Image.open(target) as image:
         assert image.width == 2 * 40 + 5 * 270 + 4 * 20
+
+
+def test_a_tag_stands_on_its_still_alone(tmp_path: Path) -> None:
+    """A word of notice on the second of three stills, in the notice's colours; the others are as they were."""
+    given = [(f"SH{index}", "", path) for index, path in stills(tmp_path, 3)]
+    seen = []
+    for tags in ({}, {1: "animatic"}):
+        batch_sheet(given, tmp_path / "batch.jpg", title="Night", tags=tags)
+        with Image.open(tmp_path / "batch.jpg") as image:
+            seen.append(np.asarray(image.convert("RGB")).astype(int))
+    changed = np.argwhere(np.abs(seen[1] - seen[0]).max(axis=-1) > 8)
+    (_, left), (_, right) = changed.min(axis=0), changed.max(axis=0)
+    assert left >= 40 + 480 + 20
+    assert right < 40 + 480 + 20 + 120
+
+
+def test_a_slate_is_not_cut_for_the_time_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In cells of 320 pixels a whole slate stands beside its time of rendering, in smaller letters."""
+    drawn: list[str] = []
+    text = ImageDraw.ImageDraw.text
+
+    def seen(self: ImageDraw.ImageDraw, at: tuple[float, float], words: str, **how: Any) -> None:
+        drawn.append(words)
+        text(self, at, words, **how)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", seen)
+    given = [("AGM_SQ010_SH0010_v001", "render 13 min", path) for _, path in stills(tmp_path, 1) * 20]
+    batch_sheet(given, tmp_path / "batch.jpg", title="Night")
+    assert drawn.count("AGM_SQ010_SH0010_v001") == 20
 
 
 @given(st.integers(1, 200), st.integers(1, 9))
