@@ -20,7 +20,7 @@ UP = """
 import sys
 from flows.house import run_house
 from flows.settings import Settings
-sys.exit(run_house(Settings.read(), port=int(sys.argv[1]), said=lambda line: print(line, flush=True)))
+sys.exit(run_house(Settings.read(), port=int(sys.argv[1]), wait=True, said=lambda line: print(line, flush=True)))
 """
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from desk.clean_cli import clean
 from desk.weights_cli import app as weights_app
 
 if TYPE_CHECKING:
@@ -33,15 +34,24 @@ ALL_WELL, SOME_FAILED, BAD_INPUT, NOT_READY = 0, 1, 2, 3
 SIGNALLED = 128  # and the signal's number: what a shell reports; 130 for Ctrl-C, 143 for SIGTERM
 
 app.add_typer(weights_app, name="weights")
+app.command()(clean)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
-Shots = Annotated[list[str] | None, typer.Argument(metavar="[SHOT]...", help="SHOW/CODE, or CODE where unique.")]
+Shots = Annotated[
+    list[str] | None, typer.Argument(metavar="[SHOT]...", help="SHOW/CODE, CODE where unique, or a slate.")
+]
 Show = Annotated[str | None, typer.Option(help="Only this show.")]
+Named = Annotated[
+    list[str],
+    typer.Argument(metavar="SHOT...", help="SHOW/CODE, CODE where unique, or a slate: AGM_SQ010_SH0010_v001."),
+]
 Profile = Annotated[str, typer.Option(help="exact, fast or draft: how fast a model runs, at what price in pixels.")]
 AllowSmaller = Annotated[
     bool, typer.Option("--allow-smaller", help="Where a model does not fit, make fewer pixels and scale them up.")
 ]
-Until = Annotated[str, typer.Option(help="End of the night, HH:MM or an ISO time; default the configured window's.")]
+Until = Annotated[
+    str, typer.Option(help="With --night: its end, HH:MM or an ISO time; default the configured window's.")
+]
 RequireRife = Annotated[bool, typer.Option("--require-rife", help="Refuse to retime with anything but RIFE.")]
 
 
@@ -92,7 +102,7 @@ def shots(
         _stop(f"no status {status!r}; use {', '.join(Status)}", BAD_INPUT)
     with open_catalogue(_settings().database_url) as catalogue:
         records = catalogue.shots(show=show, status=Status(status) if status else None)
-    view.shots(records, as_json=as_json)
+    view.shots(records, as_json=as_json, status=status, show=show)
 
 
 @app.command()
@@ -115,6 +125,9 @@ def plan(
             shots, until=until, workers=workers, as_json=as_json, wishes=_wishes(profile, allow_smaller, require_rife)
         )
         return
+    for option, given in (("--until", until), ("--workers", workers)):
+        if given:
+            _stop(f"{option} is for a night; add --night, or leave {option} out", BAD_INPUT)
     document = planning.dry_run(
         _settings(), shots or [], require_rife=require_rife, profile=profile, allow_smaller=allow_smaller
     )
@@ -158,6 +171,7 @@ def render(
 
 @app.command()
 def night(
+    context: typer.Context,
     until: Annotated[str, typer.Option(help="End the batch at HH:MM or an ISO time; default when all is done.")] = "",
     stop: Annotated[
         bool, typer.Option("--stop", help="End the batch that is at work: save windows, release the rest.")
@@ -171,22 +185,32 @@ def night(
     from desk import night_view, show
     from flows import evening
 
-    settings = _settings()
-    if stop:
-        report = evening.stop_night(settings, said=show.line)
-        if report is None:
-            _stop("no batch is open; `dailies status` says what was last", BAD_INPUT)
+    settings, interrupted = _settings(), False
+    wishes = _wishes(profile, allow_smaller, require_rife)
+    asked = [name for name in ("until", *wishes) if _is_given(context, name)]
+    try:
+        if stop:
+            report = evening.stop_night(settings, said=show.line)
+            if report is None:
+                _stop("no batch is open; `dailies status` says what was last", BAD_INPUT)
+        else:
+            outcome = evening.run_night(settings, until=until, wishes=wishes, asked=asked, said=show.line)
+            report, interrupted = outcome.report, outcome.interrupted
+    except KeyboardInterrupt:
+        raise typer.Exit(_signalled()) from None
+    if report["batch"]:
+        night_view.report(report, as_json=as_json)
+    elif as_json:
+        show.document(report)
     else:
-        wishes = _wishes(profile, allow_smaller, require_rife)
-        report = evening.run_night(settings, until=until, wishes=wishes, said=show.line)
-    night_view.report(report, as_json=as_json)
+        show.say(report["summary"], on=show.OUT)
+    if interrupted:
+        raise typer.Exit(_signalled())
     raise typer.Exit(SOME_FAILED if any(shot["error"] for shot in report["shots"]) else ALL_WELL)
 
 
 @app.command()
-def cancel(
-    shots: Annotated[list[str], typer.Argument(metavar="SHOT...", help="SHOW/CODE, or CODE where unique.")],
-) -> None:
+def cancel(shots: Named) -> None:
     """Take shots out of the batch that is at work; each stops within one step and is ready for another night."""
     from catalogs.store import open_catalogue
     from desk import show
@@ -199,9 +223,7 @@ def cancel(
 
 
 @app.command()
-def release(
-    shots: Annotated[list[str], typer.Argument(metavar="SHOT...", help="SHOW/CODE, or CODE where unique.")],
-) -> None:
+def release(shots: Named) -> None:
     """Let quarantined shots into the next batch again, when what killed their processes has been mended."""
     from catalogs.store import open_catalogue
     from desk import show
@@ -213,13 +235,18 @@ def release(
 
 @app.command()
 def up(
-    port: Annotated[int | None, typer.Option(help="Where Prefect's server and its UI answer; default 4200.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Where Prefect's server and its UI answer; default 4200, 0 for a free one.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Do not begin a night whose hour has passed; wait for the next one.")
+    ] = False,
 ) -> None:
     """Prefect's server and UI, workers for every GPU here, the nightly schedule, the inbox. Ctrl-C stops all of it."""
     from desk import show
     from flows.house import run_house
 
-    raise typer.Exit(run_house(_settings(), port=port, said=show.line))
+    raise typer.Exit(run_house(_settings(), port=port, wait=wait, said=show.line))
 
 
 @app.command()
@@ -245,7 +272,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _plan_night(shots: list[str] | None, *, until: str, workers: int, as_json: bool, wishes: dict[str, object]) -> None:
     from desk import night_view
-    from flows import tonight
+    from flows import planning, tonight
     from tasks.doctor import gpus
 
     if shots:
@@ -254,7 +281,19 @@ def _plan_night(shots: list[str] | None, *, until: str, workers: int, as_json: b
         _stop(f"--workers is {workers}; it must be 1 or more", BAD_INPUT)
     count = workers or max(1, len(gpus()))
     document = tonight.preview(_settings(), workers=count, until=until, wishes=wishes)
-    night_view.night_plan(document, as_json=as_json)
+    night_view.night_plan(planning.with_plates(_settings(), document), as_json=as_json)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether somebody has typed an option, be it with its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _signalled() -> int:
+    from tasks.stopping import STOPPING
+
+    return SIGNALLED + STOPPING.signal
 
 
 def _wishes(profile: str, allow_smaller: bool, require_rife: bool) -> dict[str, object]:

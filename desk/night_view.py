@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from rich.markdown import Markdown
 
-from desk.plan_view import duration
-from desk.show import OUT, counted, document, print_rows, say
-from tasks.morning_page import markdown, together
+from desk.show import OUT, clock, counted, document, print_rows, say
+from tasks.admission import duration
+from tasks.morning_page import markdown, together, unescaped
 
-_SPARE: Final = ("first shot", "loading", "worker")
+_SPARE: Final = ("loading", "worker", "GPU")
 """Columns that a narrow terminal does without, the first to go first."""
 _NAMED: Final = 4
 """Shots that a line names before it counts them."""
@@ -33,37 +34,50 @@ def night_plan(plan: Mapping[str, Any], *, as_json: bool) -> None:
     if not plan["reels"] and not plan["carried_over"] and not plan["refused"]:
         say("Nothing to render: no shot is ready. `dailies shots` lists them all.", on=OUT)
     if plan["reels"]:
-        headers = ("reel", "worker>", "model", "shots>", "first shot", "from", "to", "time>", "loading>")
-        print_rows(headers, [_row(reel, zone) for reel in plan["reels"]], spare=_SPARE)
+        headers = ("reel", "worker>", "model", "shots>", "from", "to", "time>", "GPU>", "loading>")
+        ends = {entry["shot"]: entry["ends"] for entry in plan["shots"]}
+        print_rows(headers, [_row(reel, ends, zone) for reel in plan["reels"]], spare=_SPARE)
+        say("to, time: until its last shot is published. GPU: with loading, without finishing.", "dim", on=OUT)
+        for reel in plan["reels"]:
+            say(f"{reel['name']}: {_in_order(reel['shots'])}", on=OUT)
     _sum(plan, zone)
     for key, style, ending in (("carried_over", "yellow", "carried over"), ("held", "", "left to others")):
         entries = [{**entry, "slate": entry["shot"]} for entry in plan[key]]
         for reason, shots in together(entries, "reason"):
             say(f"{_named(shots)} {'is' if len(shots) == 1 else 'are'} {ending}: {reason}", style, on=OUT)
-    for entry in plan["refused"]:
+    for entry in (*plan["refused"], *plan.get("plates", ())):
         say(entry["error"], "red")
 
 
-def _row(reel: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
+def _row(reel: Mapping[str, Any], ends: Mapping[str, str], zone: ZoneInfo) -> tuple[str, ...]:
+    """One reel. It ends when the last of its shots is published: what is finished on processors counts."""
+    last = max(datetime.fromisoformat(ends[shot]) for shot in reel["shots"])
+    whole = (last - datetime.fromisoformat(reel["starts"])).total_seconds()
     return (
         reel["name"],
         str(reel["worker"] + 1),
         reel["model"],
         str(len(reel["shots"])),
-        reel["shots"][0],
-        _clock(reel["starts"], zone),
-        _clock(reel["ends"], zone),
+        clock(reel["starts"], zone),
+        clock(last.isoformat(), zone),
+        duration(whole),
         duration(reel["seconds"]),
         duration(reel["load_seconds"]),
     )
 
 
+def _in_order(shots: Sequence[str]) -> str:
+    """`AGM/SH0010 SH0020, BRK/SH0010`: as they are rendered; a show is named where its shots begin."""
+    shows = groupby((shot.partition("/") for shot in shots), key=lambda parts: parts[0])
+    return ", ".join(f"{show}/{' '.join(code for _, _, code in parts)}" for show, parts in shows)
+
+
 def _sum(plan: Mapping[str, Any], zone: ZoneInfo) -> None:
     """How many shots on how many workers, until when; what the time amounts to; what it rests on."""
     hours, shots = plan["gpu_hours"], sum(len(reel["shots"]) for reel in plan["reels"])
-    until = f" to {_clock(plan['until'], zone)}" if plan["until"] else ", until it is done"
+    until = f" to {clock(plan['until'], zone)}" if plan["until"] else ", until it is done"
     workers = f"{counted(plan['workers'], 'worker')} ({plan['device']})"
-    say(f"{counted(shots, 'shot')} from {_clock(plan['begins'], zone)}{until} ({zone}) on {workers}.", on=OUT)
+    say(f"{counted(shots, 'shot')} from {clock(plan['begins'], zone)}{until} ({zone}) on {workers}.", on=OUT)
     if not plan["reels"] and not plan["carried_over"]:
         return
     available = "" if hours["available"] is None else f" of {hours['available']:.1f} available"
@@ -84,7 +98,7 @@ def _bases(bases: Mapping[str, int]) -> str:
 
 
 def report(found: Mapping[str, Any], *, as_json: bool) -> None:
-    """The morning report: set for a terminal, as it is in the file for a pipe."""
+    """The morning report: set for a terminal; for a pipe the text of the file, without what only Markdown needs."""
     if as_json:
         document(found)
         return
@@ -92,15 +106,10 @@ def report(found: Mapping[str, Any], *, as_json: bool) -> None:
     if OUT.is_terminal:
         OUT.print(Markdown(text))
     else:
-        OUT.print(text, markup=False, soft_wrap=True, end="")
+        OUT.print(unescaped(text), markup=False, soft_wrap=True, end="")
 
 
 def _named(shots: Sequence[str]) -> str:
     """`AGM/SH0010, AGM/SH0020 and 7 more`."""
     more = len(shots) - _NAMED
     return ", ".join(shots[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _clock(at: str, zone: ZoneInfo) -> str:
-    """`19:04`, with the day where it is not the night's own."""
-    return f"{datetime.fromisoformat(at).astimezone(zone):%a %H:%M}"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from catalogs.timebase import parse_rate, rate_display
 from desk.show import OUT, counted, document, print_rows, say
+from tasks.admission import duration
 
 _SPARE: Final = ("native", "retiming", "fps", "delivered", "GB", "windows", "size")
 """Columns that a narrow terminal does without, the first to go first."""
@@ -97,10 +98,3 @@ def _windows(frames: Sequence[int]) -> str:
     if len(frames) <= 4:
         return " + ".join(map(str, frames))
     return f"{len(frames)} x {min(frames)}..{max(frames)}"
-
-
-def duration(seconds: float) -> str:
-    """`9 s`, `25 min`, `3.4 h`: as exactly as an estimate deserves."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

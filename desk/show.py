@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -21,6 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from catalogs.timebase import rate_display, rate_text
+from tasks.admission import duration
+from tasks.morning_page import brief
 
 if TYPE_CHECKING:
     from catalogs.problems import Problem
@@ -142,13 +147,15 @@ def submission(outcome: Outcome, *, as_json: bool, dry_run: bool) -> None:
     OUT.print(f"{counted(len(result.new), 'shot')} {would}new, {changed} {would}changed, {unchanged} unchanged.")
 
 
-def shots(records: Sequence[ShotRecord], *, as_json: bool) -> None:
-    """The catalogue's shots."""
+def shots(records: Sequence[ShotRecord], *, as_json: bool, status: str | None = None, show: str | None = None) -> None:
+    """The catalogue's shots; `status` and `show` are what was asked for, to be named where there is none."""
     if as_json:
         document({"shots": [_shot_json(record) for record in records]})
         return
     if not records:
-        OUT.print("No shots. `dailies submit FILE` takes a list in.")
+        wanted = " ".join(filter(None, [f"of {show}" if show else "", f"with status {status}" if status else ""]))
+        rest = "`dailies shots` lists all." if wanted else "`dailies submit FILE` takes a list in."
+        say(f"No shot{f' {wanted}' if wanted else 's'}. {rest}", on=OUT)
         return
     table = _table("shot", "sequence", "status", "take", "frames>", "fps>", "model", "camera", "deliveries", "error")
     for record in records:
@@ -163,7 +170,7 @@ def shots(records: Sequence[ShotRecord], *, as_json: bool) -> None:
             shot.model,
             shot.camera,
             " ".join(map(str, shot.deliveries)),
-            Text(record.error),
+            Text(unnamed(record.error, shot.name)),
         )
     _print_table(table)
 
@@ -184,6 +191,10 @@ def _shot_json(record: ShotRecord) -> dict[str, Any]:
         "camera": shot.camera,
         "prompt": shot.prompt,
         "loras": [{"name": use.name, "scale": use.scale} for use in shot.loras],
+        "context": shot.context,
+        "overlap": shot.overlap,
+        "anchors": [str(anchor) for anchor in shot.anchors],
+        "max_rerolls": shot.max_rerolls,
         "speed": rate_text(shot.speed),
         "deliveries": [str(delivery) for delivery in shot.deliveries],
         "priority": shot.priority,
@@ -193,6 +204,13 @@ def _shot_json(record: ShotRecord) -> dict[str, Any]:
         "plate": shot.plate.path if shot.plate else None,
         "manifest": str(record.take.manifest) if record.take and record.take.manifest else None,
     }
+
+
+def unnamed(error: str, shot: str) -> str:
+    """An error that is told behind the name of its shot, without that name or its slate in front."""
+    show, _, code = shot.partition("/")
+    slate = rf"{re.escape(show)}_(?:[\w.-]+_)?{re.escape(code)}_v\d{{3}}"
+    return re.sub(rf"^(?:(?:{re.escape(shot)}|{slate}): ?)+", "", error)
 
 
 def counted(number: int, word: str) -> str:
@@ -236,26 +254,55 @@ def status(standing: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         document(standing)
         return
+    zone = ZoneInfo(standing["night"]["zone"])
     table = _table("status", "shots>")
     for name, count in standing["shots"].items():
         if count:
             table.add_row(_styled(name), str(count))
     _print_table(table)
     for entry in standing["rendering"]:
-        OUT.print(f"{entry['shot']}: {'running' if entry['running'] else 'interrupted; `dailies render` continues it'}")
+        OUT.print(Text(f"{entry['shot']}: {_STATES.get(entry['state'], entry['state'])}"))
     if batch := standing["batch"]:
-        counted_up = ", ".join(f"{count} {status}" for status, count in batch["counts"].items())
-        OUT.print(Text(f"Batch {batch['batch']} is {batch['status']}: {counted_up or 'nothing granted yet'}"))
-        for run in batch["runs"]:
-            OUT.print(Text(f"  {run['worker']}: {run['said'] or run['name']}"))
+        _batch(batch)
     for entry in standing["quarantined"]:
-        OUT.print(Text(f"{entry['shot']} is quarantined: {entry['error']}; `dailies release` lets it in", style="red"))
+        why = f"{brief(unnamed(entry['error'], entry['shot']))}; `dailies release {entry['shot']}` lets it in again"
+        say(f"{entry['shot']} is quarantined: {why}", "red", on=OUT)
     for entry in standing["failed"]:
-        OUT.print(Text(f"{entry['shot']} failed: {entry['error']}", style="red"))
+        say(f"{entry['shot']} failed: {unnamed(entry['error'], entry['shot'])}", "red", on=OUT)
     if last := standing["last_batch"]:
-        OUT.print(
-            f"Last batch: {last['shots']} shots, {last['failed']} failed, {last['seconds']:.0f} s, {last['finished']}"
-        )
+        named = f" {last['batch']}" if last["batch"] else ""
+        done = last["summary"] or f"{counted(last['shots'], 'shot')}, {last['failed']} failed"
+        say(f"Last batch{named}: {done}; {duration(last['seconds'])}, ended {clock(last['finished'], zone)}.", on=OUT)
+        say(f"Its report: {last['page'] or last['report']}", on=OUT)
+    house = standing["house"]
+    say(f"House: {house} is its page." if house else "House: none is up here; `dailies up` starts it.", on=OUT)
+    ahead, when = standing["night"], "The night is open" if standing["night"]["open"] else "The next night begins"
+    begins = f" since {clock(ahead['begins'], zone)}" if ahead["open"] else f" {clock(ahead['begins'], zone)}"
+    missing = "" if house or ahead["open"] else ", if a house is up then"
+    say(f"{when}{begins}, until {clock(ahead['ends'], zone)} ({zone}){missing}.", on=OUT)
+
+
+_STATES: Mapping[str, str] = {"interrupted": "interrupted; `dailies render` continues it"}
+"""What is said of a shot in `rendering`, where it is more than a word."""
+_SILENT = 60
+"""Seconds without a sign of life, six beats, after which it is said."""
+
+
+def _batch(batch: Mapping[str, Any]) -> None:
+    """The batch that is not over: how many shots are where, who is at what."""
+    counts = ", ".join(f"{count} {status}" for status, count in batch["counts"].items())
+    OUT.print(Text(f"Batch {batch['batch']} is {batch['status']}: {counts or 'no shot was handed out yet'}"))
+    for run in batch["runs"]:
+        late = run["silent_seconds"]
+        silent = f" (nothing was heard of it for {duration(late)})" if late > _SILENT else ""
+        OUT.print(Text(f"  {run['worker']}: {run['said'] or run['name']}{silent}"))
+    if not batch["runs"]:
+        OUT.print(Text("  no worker is at it now"))
+
+
+def clock(at: str, zone: ZoneInfo) -> str:
+    """`Sat 19:04`: a time of day in somebody's zone, with the day, which may not be the night's own."""
+    return f"{datetime.fromisoformat(at).astimezone(zone):%a %H:%M}"
 
 
 def checks(found: Sequence[Check], *, as_json: bool) -> None:

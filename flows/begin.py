@@ -22,12 +22,13 @@ from flows.settings import Settings
 from models.interface import FrameInterpolator, GeneratorSpec, Shape
 from tasks import engines, steps
 from tasks.dryrun import estimate, plan_json
-from tasks.errors import BusyError, MediaError
+from tasks.errors import BusyError
 from tasks.generate import shape_of
-from tasks.keep import bytes_below, check_disk, sha256_of, sole_owner, write_json
+from tasks.keep import bytes_below, check_disk, sole_owner, write_json
 from tasks.plan import TakePlan
 from tasks.prepare import Prepared, prepare
 from tasks.publish import MANIFEST, first_free_version, read_published
+from tasks.stills import check_plates
 
 LOG: Final = logging.getLogger("dailies")
 
@@ -175,21 +176,3 @@ def swept(folder: Path, *, what: str) -> Iterator[None]:
         with suppress(BusyError):
             stack.enter_context(sole_owner(folder, what=what))
         yield
-
-
-def check_plates(shot: Shot) -> None:
-    """A plate that is gone or was painted over since it was submitted is refused: the list no longer means it."""
-    for plate in (shot.plate, shot.end_plate):
-        if plate is None:
-            continue
-        try:
-            digest = sha256_of(Path(plate.path))
-        except OSError as error:
-            reason = error.strerror or error
-            raise MediaError(
-                f"{shot.name}: the plate {plate.path} cannot be read ({reason}); put it back or submit the list again"
-            ) from error
-        if digest != plate.sha256:
-            raise MediaError(
-                f"{shot.name}: the plate {plate.path} has changed since it was submitted; submit the list again"
-            )

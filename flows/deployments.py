@@ -3,8 +3,9 @@
 Knows: deploy/prefect.yaml and Prefect's API. Does not know: what the flows do; it does not even import them. What an
 operator has paused (a pool, a deployment, a schedule) stays paused.
 
-    python -m flows.deployments [--since TIME]     what `dailies up` runs beside the server's start; the last line of
-                                                   its output is JSON, or the reason why it failed
+    python -m flows.deployments [--since TIME] [--tonight begin|wait]
+
+is what `dailies up` runs beside the server's start; the last line of its output is JSON, or the reason why it failed.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed
 
 from flows.automations import apply_automations, notification_blocks
+from flows.opening import tonight_said
 from flows.settings import Settings
 from flows.window import Window
 from tasks.doctor import answers
@@ -252,6 +254,7 @@ def main() -> None:
     """Wait for the server, apply, and say in one line of JSON what was changed."""
     parser = argparse.ArgumentParser(prog="python -m flows.deployments")
     parser.add_argument("--since", type=datetime.fromisoformat, help="end runs that were at work before this time")
+    parser.add_argument("--tonight", choices=("begin", "wait"), help="what to do with a night that is open already")
     asked = parser.parse_args()
     url = get_current_settings().api.url or ""
     deadline = time.monotonic() + PATIENCE
@@ -261,13 +264,15 @@ def main() -> None:
                 raise MachineNotReadyError(f"the Prefect server at {url} does not answer; start it")
             time.sleep(0.1)
         began = time.monotonic()
-        changed = apply(Settings.read())
+        changed = apply(settings := Settings.read())
         took = time.monotonic() - began
         ended = settle(asked.since) if asked.since else 0
+        tonight = tonight_said(settings, wait=asked.tonight == "wait") if asked.tonight else ""
     except MachineNotReadyError as error:
         sys.stdout.write(f"{error}\n")
         raise SystemExit(3) from None
-    sys.stdout.write(json.dumps({"changed": changed, "ended": ended, "seconds": round(took, 3)}) + "\n")
+    made = {"changed": changed, "ended": ended, "tonight": tonight, "seconds": round(took, 3)}
+    sys.stdout.write(json.dumps(made) + "\n")
 
 
 if __name__ == "__main__":

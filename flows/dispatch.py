@@ -164,6 +164,15 @@ class Dispatch:
                     self._client.set_flow_run_state(run.id, Crashed(message="its worker is gone"), force=True)
         return len({run.id for run in left})
 
+    def due(self, deployment: str) -> list[str]:
+        """Flow runs by a deployment's schedule whose time has come, and that no worker has taken up: late ones."""
+        wanted = DeploymentFilter(name=DeploymentFilterName(any_=[deployment.rpartition("/")[2]]))
+        with _spoken(f"looking for late runs of {deployment}"):
+            found = self._in(StateType.SCHEDULED, deployments=wanted)
+        now = datetime.now(UTC)
+        own = [run for run in found if run.auto_scheduled]
+        return [str(run.id) for run in own if run.expected_start_time is not None and run.expected_start_time <= now]
+
     def _silent(self, its: FlowRunFilterTags, living: frozenset[str]) -> list[FlowRun]:
         """Runs that are said to run, and are known to be gone: those that are just leaving get some seconds for it."""
         deadline = time.monotonic() + _LEAVES_WITHIN

@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 
 from catalogs.night import Orders, Stage
 from catalogs.store import Catalogue
+from flows.leash import loose
 from flows.patience import patiently, rest_with
 from flows.settings import Settings
 from tasks.diffusion import device_name
@@ -50,7 +51,8 @@ def on_duty(
     """Stand in the catalogue's list of runs while the block runs. SIGTERM in the main thread is a Ctrl-C inside it.
 
     `on_stop` is called, in a thread, when the batch is to end; `on_lost` with each shot that is no longer this run's.
-    The process leaves when its worker is gone: two processes on one GPU would both run out of memory.
+    The process leaves when its worker is gone, from within this block: two processes on one GPU would both run out of
+    memory.
     """
     die_with_parent(signal.SIGTERM)
     me = str(flow_run.id)
@@ -75,3 +77,7 @@ def on_duty(
         finally:
             rest_with(nullcontext)
             patiently(lambda: nights.leave(me))
+            if loose():
+                # what it had is given back. Nobody hears how it ended: Prefect's client would wait for minutes for a
+                # server that is likely gone too, on a GPU that the next run wants
+                os._exit(1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,7 +161,11 @@ class Follower:
                     self._cancel(flow_run, attempts)
                 # a run that failed or completed told why, and is no process that died
                 spoke = evidence.get("state") in ("failed", "completed")
-                nights.give_up(flow_run, why=why, evidence={**evidence, **self._last_words(flow_run)}, spoke=spoke)
+                left = self._last_words(flow_run)
+                nights.give_up(flow_run, why=why, evidence={**evidence, **left}, spoke=spoke)
+                if "stack" not in left:  # it did not hang: what it said last stands in the evidence
+                    with suppress(OSError):
+                        last_words(self.home, flow_run).unlink(missing_ok=True)
                 self.dispatch.crash(flow_run, why)
             case Regrant():
                 self._regrant(action, attempts)

@@ -29,8 +29,8 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from flows.children import Child
-from flows.prefect_server import HOUSE, LOCK, configured_url, refuse_taken, server_words
-from flows.settings import Settings, house_environment
+from flows.prefect_server import HOUSE, LOCK, configured_url, free_port, refuse_taken, server_words
+from flows.settings import INBOX, Settings, house_environment
 from tasks.doctor import answers, gpus
 from tasks.errors import MachineNotReadyError, StepError
 
@@ -50,17 +50,19 @@ _LOOK: Final = 0.2  # seconds between two looks at the programs
 _PROBE: Final = 2.0  # seconds for a lock to come free: whoever looks for a house holds it for a moment
 
 
-def run_house(settings: Settings, *, port: int | None = None, said: Callable[[str], None]) -> int:
+def run_house(settings: Settings, *, port: int | None = None, wait: bool = False, said: Callable[[str], None]) -> int:
     """Run the house until Ctrl-C or SIGTERM, and leave nothing behind; the exit code. A second signal ends at once.
 
-    `said` hears one line for each thing that an operator should know. Call it from the main thread. Raises
+    `port` 0 is a free one, None the usual. `wait`: a night that is open already and was missed is not begun. `said`
+    hears one line for each thing that an operator should know. Call it from the main thread. Raises
     MachineNotReadyError if a house is up in this home already, the port is taken, or something does not start.
     """
     with _only_one(settings):
+        (settings.home / INBOX).mkdir(exist_ok=True)  # where people look for it
         before = dict(os.environ)
         os.environ.update(house_environment(settings))
         try:
-            return House(settings, port=port, said=said).run()
+            return House(settings, port=port, wait=wait, said=said).run()
         finally:
             os.environ.clear()
             os.environ.update(before)
@@ -69,15 +71,15 @@ def run_house(settings: Settings, *, port: int | None = None, said: Callable[[st
 class House:
     """The programs of one house. `run` is all there is to call; its environment must have been set."""
 
-    def __init__(self, settings: Settings, *, port: int | None, said: Callable[[str], None]) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, port: int | None, wait: bool, said: Callable[[str], None]) -> None:
+        self._tonight = "wait" if wait else "begin"
         self._said = said
         self._asked = 0
         self._logs = settings.home / "prefect" / "logs"
         self._note = settings.home / "prefect" / HOUSE
         elsewhere = configured_url()
         self._own = elsewhere is None
-        self._port = port or PORT
+        self._port = PORT if port is None else port or free_port()
         self.url = elsewhere or f"http://127.0.0.1:{self._port}/api"
         os.environ["PREFECT_API_URL"] = self.url
         self._server = self._child("server", *server_words(self._port))
@@ -131,7 +133,7 @@ class House:
         """Start everything; False if a signal came first. Workers import while the server starts, then wait for it."""
         began = datetime.now(UTC)
         since = ["--since", (began - timedelta(seconds=1)).isoformat()] if self._own else []
-        applied = self._child("deployments", "flows.deployments", *since)
+        applied = self._child("deployments", "flows.deployments", *since, "--tonight", self._tonight)
         if self._own:
             self._server.start()
         for child in (applied, *self._workers):
@@ -195,15 +197,7 @@ class House:
             self._said(f"{done['ended']} runs were at work when the last house went down; they are ended")
         self._said(f"Dailies is up after {seconds:.0f} s: {self.ui}")
         self._said(f"workers: {', '.join(one.name for one in self._workers)}; logs in {self._logs}")
-        night, now = self._settings.night, datetime.now(UTC)
-        begin, end = night.around(now)
-        if begin <= now:
-            self._said(
-                f"the night ({night} {night.zone}) is open for {_span(end - now)}: `dailies night` "
-                "begins it, by itself the next one begins tomorrow"
-            )
-        else:
-            self._said(f"next night: {night} {night.zone}, begins in {_span(begin - now)}")
+        self._said(done["tonight"])
         self._said("Ctrl-C stops all of it")
 
     def _stay(self) -> None:
@@ -274,8 +268,3 @@ def _only_one(settings: Settings) -> Iterator[None]:
         ) from None
     except PermissionError as error:
         raise MachineNotReadyError(f"cannot write to {folder}: {error.strerror}; mend DAILIES_HOME") from error
-
-
-def _span(length: timedelta) -> str:
-    minutes = round(length.total_seconds() / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -26,15 +26,14 @@ from prefect.states import Completed, Failed
 from catalogs.errors import CatalogueError, CatalogueUnavailableError
 from catalogs.store import open_catalogue
 from flows.dispatch import DispatchError, dispatching
-from flows.evening import take_up
 from flows.lists import submit
-from flows.settings import Settings
+from flows.opening import take_up
+from flows.settings import INBOX, Settings
 from models.interface import EngineError
 from tasks.errors import StepError
 
 LOG: Final = logging.getLogger("dailies")
 
-INBOX: Final = "inbox"
 TAKEN, REFUSED = "taken", "refused"
 
 LISTS: Final = (".csv", ".tsv", ".txt", ".xlsx")

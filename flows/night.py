@@ -28,10 +28,11 @@ from flows.automations import BATCH_ENDED, BATCH_STALLED
 from flows.dispatch import Dispatch, DispatchError, dispatching
 from flows.follow import EVERY, Follower
 from flows.morning import morning_report, night_sheet
+from flows.opening import missed
 from flows.patience import patiently
 from flows.planning import BATCHES, keep_report
 from flows.settings import Settings
-from flows.tonight import night_plan_json, tonight
+from flows.tonight import is_idle, night_plan_json, tonight, why_idle
 from flows.watching import batch_artifact, report_artifact
 from tasks.morning_page import markdown
 from tasks.stopping import STOPPING
@@ -63,9 +64,10 @@ def nightly(
     """Tonight's batch. A batch that is open is taken up where the flow run before this one left it.
 
     `until` is the window's end, HH:MM or an ISO time; empty for the configured one if `scheduled`, else for none.
-    `scheduled`: do nothing outside of the configured window; a server that was down replays what it missed. `resume`:
-    do nothing unless a batch is open, or with `scheduled`, the night's own run died before it could open one. The
-    state's result is the morning report.
+    `scheduled`: do nothing outside of the configured window, nor if a batch was begun in it; a server that was down
+    replays what it missed. `resume`: do nothing unless a batch is open, or with `scheduled`, the night's own run died
+    before it could open one. Where nothing is ready no batch is opened, and the message says why. The state's result is
+    the morning report.
     """
     settings = Settings.read()
     wishes = {"require_rife": require_rife, "profile": profile, "allow_smaller": allow_smaller}
@@ -77,6 +79,8 @@ def nightly(
             return Completed(message="no batch is open; nothing to take up")
         if batch is None and scheduled and not settings.night.holds(now):
             return Completed(message=f"it is not night ({settings.night} {settings.night.zone}); nothing was started")
+        if batch is None and scheduled and not missed(catalogue, settings, now):
+            return Completed(message="tonight's batch has been begun already; nothing was started")
         if batch is not None:
             report = _take_up(catalogue, settings, dispatch, batch, me)
             if report is None:
@@ -86,13 +90,15 @@ def nightly(
             LOG.warning("%s was left from another night and is over; tonight's begins", batch.name)
         try:
             ends = settings.night.end(until, datetime.now(UTC), scheduled=scheduled)
-            batch = _open(catalogue, settings, dispatch, ends, wishes, me)
+            opened = _open(catalogue, settings, dispatch, ends, wishes, me)
         except Exception as error:
             tell(BATCH_STALLED, f"{now:%Y-%m-%d}", f"the night did not begin: {error}")
             raise
-        if not _Night(catalogue, settings, dispatch, batch, me).follow():
-            return Completed(message=f"{batch.name} was taken up by another flow run")
-        return _state(_end(catalogue, settings, dispatch, batch.name))
+        if isinstance(opened, str):
+            return Completed(message=opened)
+        if not _Night(catalogue, settings, dispatch, opened, me).follow():
+            return Completed(message=f"{opened.name} was taken up by another flow run")
+        return _state(_end(catalogue, settings, dispatch, opened.name))
 
 
 def _state(report: Mapping[str, Any]) -> Any:
@@ -122,12 +128,6 @@ def _take_up(
     return _end(catalogue, settings, dispatch, name)
 
 
-def missed(catalogue: Catalogue, settings: Settings, now: datetime) -> bool:
-    """Whether the configured window is open, and no batch was begun in it yet."""
-    last = patiently(catalogue.nights.last)
-    return settings.night.holds(now) and (last is None or last.started < settings.night.around(now)[0])
-
-
 def _open(
     catalogue: Catalogue,
     settings: Settings,
@@ -135,14 +135,16 @@ def _open(
     until: datetime | None,
     wishes: Mapping[str, Any],
     me: str,
-) -> Batch:
-    """Plan the night and write the plan down; nothing is granted yet."""
+) -> Batch | str:
+    """Plan the night and write the plan down; nothing is granted yet. Where nothing is ready: why not."""
     workers = _workers(dispatch)
     if not workers:
         LOG.warning("no GPU worker gives a sign of life; the night is planned for one and waits for it")
     found = patiently(
         lambda: tonight(catalogue, settings, workers=max(1, workers), until=until, now=datetime.now(UTC), wishes=wishes)
     )
+    if is_idle(found):
+        return patiently(lambda: why_idle(catalogue, found.held))
     for shot, error in found.refused:
         _refuse(catalogue, shot, error)
     plan = night_plan_json(found)

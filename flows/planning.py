@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,9 @@ from typing import Any, Final
 from catalogs.database import DatabaseFacts
 from catalogs.database import examine as database_facts
 from catalogs.footage import Status
+from catalogs.night import AttemptStatus
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
+from flows.prefect_server import house_url
 from flows.settings import Settings
 from models.cards import Card
 from models.installed import installed
@@ -28,19 +31,23 @@ from models.weights import model_folder
 from tasks import engines
 from tasks.diffusion import device_facts, device_name
 from tasks.doctor import Check, examine
-from tasks.dryrun import plan_json, timed_on
+from tasks.dryrun import arrivals, plan_json, timed_on
 from tasks.errors import FfmpegError, MachineNotReadyError, PlanError, StepError
 from tasks.fitting import Fit, fit_plan, longest
 from tasks.frames import ffmpeg_version
 from tasks.keep import free_bytes, is_owned, write_json
 from tasks.plan import TakePlan
 from tasks.prepare import form, prepare, smaller
+from tasks.stills import plates_amiss
 from tasks.ways import ran_as, worked
 
 LOG: Final = logging.getLogger("dailies")
 
 FINISHED: Final = (Status.REVIEW, Status.APPROVED)
 """What a take is that needs no rendering."""
+
+RUNNING, INTERRUPTED = "running", "interrupted"
+"""What a shot is whose status is `rendering`; in a batch it may be `waiting` too."""
 
 BATCHES: Final = "batches"
 """Folder in the home that keeps the report of every batch."""
@@ -117,12 +124,24 @@ def dry_run(
     errors: list[dict[str, str]] = []
     with open_catalogue(settings.database_url) as catalogue:
         records = _wanted(catalogue, shots)
+    amiss = plates_amiss(record.shot for record in records)
     for record in records:
         try:
-            plans.append(_planned(record, settings, interpolator, profile=profile, allow_smaller=allow_smaller))
+            entry = _planned(record, settings, interpolator, profile=profile, allow_smaller=allow_smaller)
+            said = amiss.get(record.shot.name, "").removeprefix(f"{record.shot.name}: ")
+            plans.append({**entry, "notes": [*([said] if said else []), *entry["notes"]]})
         except (PlanError, EngineError) as error:
             errors.append({"shot": record.shot.name, "error": str(error)})
     return {"shots": plans, "errors": errors, "free_bytes": free_bytes(settings.work)}
+
+
+def with_plates(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of a night (flows.tonight.preview), and under `plates` what is wrong with the plates of its shots:
+    entries `shot`, `error`. They would fail when their turn comes."""
+    names = {entry["shot"] for entry in plan["shots"]}
+    with open_catalogue(settings.database_url) as catalogue:
+        shots = [record.shot for record in catalogue.renderable() if record.shot.name in names]
+    return {**plan, "plates": [{"shot": shot, "error": error} for shot, error in plates_amiss(shots).items()]}
 
 
 def _planned(
@@ -148,7 +167,7 @@ def _planned(
     if record.take and record.take.key == plan.key and record.take.status in FINISHED:
         plan = ready.plan(interpolator, version=record.take.version)
         notes.append(f"finished already as v{plan.version:03d}; rendering would make nothing")
-    memory = found.document() if found else None
+    memory, notes = found.document() if found else None, notes + arrivals(plan)
     return {**plan_json(plan, card=card), "timed_here": timed, "memory": memory, "notes": notes}
 
 
@@ -191,17 +210,43 @@ def standing(settings: Settings) -> dict[str, Any]:
         failed = catalogue.shots(status=Status.FAILED)
         quarantined = catalogue.shots(status=Status.QUARANTINED)
         batch = batch_at_work(catalogue)
-    held = {shot["shot"] for shot in batch["shots"]} if batch else set()
+    held = {shot["shot"]: shot["status"] for shot in batch["shots"]} if batch else {}
+    states = {record.shot.name: _state(settings, record, held) for record in rendering}
     return {
         "shots": {status.value: counts.get(status, 0) for status in Status},
         "rendering": [
-            {"shot": record.shot.name, "running": record.shot.name in held or _running(settings, record)}
-            for record in rendering
+            {"shot": shot, "running": state != INTERRUPTED, "state": state} for shot, state in states.items()
         ],
         "failed": [{"shot": record.shot.name, "error": record.error} for record in failed],
         "quarantined": [{"shot": record.shot.name, "error": record.error} for record in quarantined],
         "batch": batch,
         "last_batch": last_batch(settings.home / BATCHES),
+        "house": house(settings),
+        "night": night_ahead(settings),
+    }
+
+
+def _state(settings: Settings, record: ShotRecord, held: Mapping[str, str]) -> str:
+    """Of a shot that is `rendering`: as its attempt in the batch stands, else by who holds its folder."""
+    return held.get(record.shot.name) or (RUNNING if _running(settings, record) else INTERRUPTED)
+
+
+def house(settings: Settings) -> str | None:
+    """Address of the Prefect server that is configured, else of the house that is up in this home; None for neither."""
+    configured = os.environ.get("PREFECT_API_URL", "")
+    url = configured or house_url(settings)
+    return url.removesuffix("/api") if url else None
+
+
+def night_ahead(settings: Settings) -> dict[str, Any]:
+    """When the window that is open, or the next one, begins and ends; UTC, with the zone in which people read it."""
+    now = datetime.now(UTC)
+    begins, ends = settings.night.around(now)
+    return {
+        "begins": begins.isoformat(timespec="seconds"),
+        "ends": ends.isoformat(timespec="seconds"),
+        "open": begins <= now,
+        "zone": settings.night.zone,
     }
 
 
@@ -211,36 +256,52 @@ def batch_at_work(catalogue: Catalogue) -> dict[str, Any] | None:
     if batch is None:
         return None
     newest = {attempt.shot: attempt for attempt in catalogue.nights.attempts(batch.name)}
-    count = Counter(attempt.status.value for attempt in newest.values())
+    found = Counter(attempt.status for attempt in newest.values())
+    now = datetime.now(UTC)
     return {
         "batch": batch.name,
         "status": batch.status.value,
         "started": batch.started.isoformat(timespec="seconds"),
         "until": batch.until.isoformat(timespec="seconds") if batch.until else None,
-        "counts": dict(count),
+        "counts": {status.value: found[status] for status in AttemptStatus if found[status]},
         "shots": [
             {"shot": attempt.shot, "status": attempt.status.value, "stage": attempt.stage.value}
             for attempt in newest.values()
             if attempt.open
         ],
         "runs": [
-            {"worker": run.worker, "name": run.name, "said": run.said}
+            {
+                "worker": run.worker,
+                "name": run.name,
+                "said": run.said,
+                "silent_seconds": max(0, round((now - run.beat_at).total_seconds())),
+            }
             for run in catalogue.nights.runs(batch.name, open_only=True)
         ],
     }
 
 
 def last_batch(folder: Path) -> dict[str, Any] | None:
-    """What the newest batch did: when it finished, how many shots, how many failed, in how many seconds."""
+    """What the newest batch with shots did: when it finished, how many shots, how many failed, in how many seconds.
+
+    `batch` and `summary` are empty for a render by hand.
+    """
     for path in sorted(folder.glob("*.json"), reverse=True):
         try:
             document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if not document["shots"]:
+                continue  # nothing was ready: what people want to see is what was done last
+            name = str(document.get("batch", ""))
+            page = folder / f"{name}.md"
             return {
+                "batch": name,
+                "summary": str(document.get("summary", "")),
                 "finished": document["finished"],
                 "shots": len(document["shots"]),
                 "failed": sum(1 for entry in document["shots"] if entry["error"]),
                 "seconds": document["seconds"],
                 "report": str(path),
+                "page": str(page) if name and page.is_file() else None,
             }
         except (OSError, ValueError, KeyError, TypeError):
             LOG.warning("%s is not a batch report; passed over", path)

@@ -26,6 +26,7 @@ from catalogs.store import Catalogue, ShotRecord, open_catalogue
 from flows.begin import Ready, Wishes, found_finished, lay_out, make_ready, swept, take_up, work_of
 from flows.dispatch import FINISH_SHOT, DispatchError, dispatching
 from flows.duty import on_duty
+from flows.leash import loose
 from flows.patience import patient, patiently
 from flows.prompts import expect_prompts
 from flows.settings import Settings
@@ -218,7 +219,13 @@ class _Reel:
         lay_out(begun, self._settings)
         recorder = Recorder(self._catalogue, begun.plan, batch=self._batch.name)
         with progress_artifact(begun.plan.slate, last=SHARES["generate"][1]):
-            generated = generate_take(begun.plan, begun.place, seconds=seconds, on_window=recorder.window)
+            generated = generate_take(
+                begun.plan,
+                begun.place,
+                interpolator=begun.interpolator,
+                seconds=seconds,
+                on_window=recorder.window,
+            )
         write_handover(
             work_of(record.shot, self._settings),
             Handover(attempt.fence, begun.plan, generated),
@@ -260,6 +267,8 @@ class _Reel:
 
 def cancelled(flow_run_id: str) -> bool:
     """Whether somebody cancelled the flow run, rather than its worker being asked to leave."""
+    if loose():
+        return False  # the worker is gone, and its server may be: asking would take minutes
     try:
         with dispatching() as dispatch:
             found = dispatch.look([flow_run_id]).get(flow_run_id)

@@ -56,6 +56,9 @@ def prefect_configured(environment: Mapping[str, str]) -> bool:
         return False
 
 
+INBOX: Final = "inbox"
+"""Folder in the home where shot lists are laid."""
+
 MOST_PATIENCE: Final = 86_400
 """Longest time that a run may be silent, seconds."""
 

@@ -10,12 +10,13 @@ each model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from catalogs.footage import Status
+from catalogs.queries import RENDERABLE
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
 from flows.planning import FINISHED, check_engine, check_profile
 from flows.settings import Settings
@@ -34,6 +35,8 @@ from tasks.prepare import Prepared, smaller
 
 CPU: Final = "cpu"
 """Device of a machine without a GPU."""
+
+_NAMED: Final = 5  # shots that a sentence names before it counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ def night_plan_json(found: Tonight) -> dict[str, Any]:
                 "starts": at(reel.start),
                 "ends": at(reel.start + reel.seconds),
                 "seconds": round(reel.seconds, 1),
-                "load_seconds": round(reel.seconds - sum(plan.expected[shot] for shot in reel.shots), 1),
+                "load_seconds": max(0.0, round(reel.seconds - sum(plan.expected[shot] for shot in reel.shots), 1)),
             }
             for reel in plan.reels
         ],
@@ -179,6 +182,29 @@ def night_plan_json(found: Tonight) -> dict[str, Any]:
         },
         "bases": dict(Counter(facts[shot].basis for shot in plan.expected).most_common()),
     }
+
+
+def is_idle(found: Tonight) -> bool:
+    """Whether a night has nothing to do and nothing to tell: no shot is ready, carried over or refused."""
+    return not (found.ready or found.refused)
+
+
+def why_idle(catalogue: Catalogue, held: Sequence[tuple[str, str]] = ()) -> str:
+    """Why a night has nothing to do: where the shots stand, which are in quarantine, which `held` by somebody else."""
+    count = catalogue.counts()
+    if not sum(count.values()):
+        return "nothing is ready: the catalogue has no shot; `dailies submit` takes in a list"
+    stand = [f"{number} {status.value}" for status, number in count.items() if number and status not in RENDERABLE]
+    words = [f"nothing is ready: {', '.join(stand)}" if stand else "nothing is ready"]
+    words += [f"{shot} is left to others: {reason}" for shot, reason in held]
+    names = [record.shot.name for record in catalogue.shots(status=Status.QUARANTINED)]
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        words.append(
+            f"in quarantine: {', '.join(names[:_NAMED])}{more}; `dailies status` says why, "
+            "`dailies release` lets them in"
+        )
+    return "; ".join(words)
 
 
 def _hours(seconds: float) -> float:

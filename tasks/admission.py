@@ -200,7 +200,8 @@ def _reason(index: int, placed: Sequence[Worker], night: Night) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`9 s`, `25 min`, `3.4 h`: as exactly as an estimate deserves."""
+    """`9 s`, `25 min`, `3.4 h`: as exactly as an estimate deserves. What rounding left below 0 is nothing."""
+    seconds = max(0.0, seconds)
     if seconds < 120:
         return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "1 s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -8,15 +8,18 @@ Every shot that the night's plan names, or that got an attempt, has one outcome:
     done          published
     failed        its last attempt ended with an error, or it could not be planned
     quarantined   processes died at it
-    carried_over  left for another night, with the reason
+    carried_over  left for another night, with the reason and its cause
     cancelled     somebody took it out
+
+What the night left for people to do (`needs`) counts in what earlier nights left: shots that are still quarantined or
+failed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from catalogs.footage import Status
 from catalogs.night import Attempt, AttemptStatus, Batch, Run, Stage, Timing
 from catalogs.shot import slate
+from tasks.needs import needs
 from tasks.publish import deliverable_json
 
 if TYPE_CHECKING:
@@ -31,8 +35,15 @@ if TYPE_CHECKING:
 
 OUTCOMES: Final = ("done", "failed", "quarantined", "carried_over", "cancelled")
 """What can become of a shot in a night."""
+TIME, STOPPED, DIED, LOST, OTHER = "time", "stopped", "died", "lost", "other"
+"""Why a shot was carried over: no room in the window; the night was stopped; its process died, and there was no other
+try; its runs went away before they began it; it was approved or omitted meanwhile."""
 SLOWEST: Final = 5
 """How many of the slowest shots are named."""
+_TAKEN_UP: Final = (Status.READY, Status.RETAKE, Status.RENDERING, Status.FAILED)
+"""Where a shot stands that a night gives somebody to render."""
+_CLOCKS: Final = timedelta(seconds=60)
+"""A night that ends this short of its window's end was ended by the window: clocks of machines differ."""
 _TOGETHER: Final = timedelta(seconds=30)
 """A worker that pauses for less is busy all the while: one run ends and the next begins."""
 
@@ -44,7 +55,7 @@ class ShotFacts:
     shot: str
     """`SHOW/CODE`."""
     slate: str
-    """Of its newest take; the shot's name if it has none."""
+    """Of its newest take; without a version if it has none: `AGM_SQ010_SH0010`."""
     version: int
     """Of its newest take; 0 for none."""
     status: Status
@@ -65,7 +76,7 @@ def facts_of(record: ShotRecord) -> ShotFacts:
     folder = take.manifest.parent if take and take.manifest else PurePath()
     return ShotFacts(
         shot=shot.name,
-        slate=slate(shot.show, shot.sequence, shot.code, record.version) if record.version else shot.name,
+        slate=slate(shot.show, shot.sequence, shot.code, record.version) if record.version else _untaken(record),
         version=record.version,
         status=record.status,
         error=record.error,
@@ -76,6 +87,12 @@ def facts_of(record: ShotRecord) -> ShotFacts:
         seconds=dict(take.seconds) if take else {},
         footage=float(shot.total_frames / shot.rate),
     )
+
+
+def _untaken(record: ShotRecord) -> str:
+    """The slate of a shot that has no take yet."""
+    shot = record.shot
+    return "_".join(part for part in (shot.show, shot.sequence, shot.code) if part)
 
 
 def morning(
@@ -91,8 +108,9 @@ def morning(
     """The document of `dailies night --json`.
 
     `attempts`, `runs` and `timings` are the batch's, attempts in the order of their grants; `shots` are at least those
-    of the plan and the attempts. `now` is the night's end where the batch has none yet; `zone` the IANA name of the
-    zone in which people read its times. Times are UTC, seconds are wall seconds.
+    of the plan and the attempts; others that are quarantined or failed stand so since `before`. `now` is the night's
+    end where the batch has none yet; `zone` the IANA name of the zone in which people read its times. Times are UTC,
+    seconds are wall seconds.
     """
     facts = {one.shot: one for one in shots}
     tries: dict[str, list[Attempt]] = {}
@@ -102,8 +120,9 @@ def morning(
     carried = {entry["shot"]: entry["reason"] for entry in batch.plan.get("carried_over", ())}
     refused = {entry["shot"]: entry["error"] for entry in batch.plan.get("refused", ())}
     named = [*batch.plan.get("expected", ()), *carried, *refused, *tries]
+    late = batch.until is not None and ended >= batch.until - _CLOCKS
     fates = {
-        name: _fate(facts[name], tries.get(name, ()), carried.get(name, ""), refused.get(name, ""))
+        name: _fate(facts[name], tries.get(name, ()), carried.get(name, ""), refused.get(name, ""), late=late)
         for name in dict.fromkeys(named)
         if name in facts
     }
@@ -113,7 +132,8 @@ def morning(
     loads = [one for one in timings if one.kind == "load"]
     windows = [one for one in timings if one.kind == "window"]
     counts = {"shots": len(fates), **{outcome: len(names) for outcome, names in having.items()}}
-    return {
+    short = [name for name in having["carried_over"] if fates[name].cause == TIME]
+    report = {
         "batch": batch.name,
         "summary": summary(counts),
         "counts": counts,
@@ -137,20 +157,29 @@ def morning(
             {**_of(facts[name]), "error": fates[name].error, "evidence": _evidence(tries.get(name, ()), runs)}
             for name in having["quarantined"]
         ],
-        "carried_over": [{**_of(facts[name]), "reason": fates[name].error} for name in having["carried_over"]],
+        "carried_over": [
+            {**_of(facts[name]), "reason": fates[name].error, "cause": fates[name].cause}
+            for name in having["carried_over"]
+        ],
         "cancelled": [{**_of(facts[name]), "reason": fates[name].error} for name in having["cancelled"]],
+        "before": [
+            {**_of(one), "status": one.status.value, "error": one.error}
+            for one in facts.values()
+            if one.status in (Status.QUARANTINED, Status.FAILED) and one.shot not in fates
+        ],
         "deaths": _deaths(attempts, runs, windows, facts),
         "gpu_seconds": round(gpu, 3),
         "engine_seconds": round(math.fsum(one.seconds for one in (*windows, *loads)), 3),
         "finished_seconds": round(footage, 3),
         "gpu_seconds_per_finished_second": round(gpu / footage, 3) if footage else None,
-        "missing_gpu_hours": round(_missing(batch, having["carried_over"], carried, tries) / 3600, 3),
+        "missing_gpu_hours": round(_missing(batch, short, carried, tries) / 3600, 3),
         "workers_planned": batch.plan.get("workers", 0),
         "loads": {"count": len(loads), "seconds": round(math.fsum(one.seconds for one in loads), 3)},
         "windows": len(windows),
         "slowest": _slowest([facts[name] for name in having["done"]]),
         "workers": _workers(runs, ended),
     }
+    return {**report, "needs": needs(report)}
 
 
 def summary(counts: Mapping[str, int]) -> str:
@@ -170,16 +199,23 @@ class _Fate:
     """Why it is not done: of several errors the first."""
     then: str = ""
     """The last error, where it is another one."""
+    cause: str = ""
+    """Of a shot that was carried over: `time`, `stopped`, `died`, `lost` or `other`."""
 
 
-def _fate(facts: ShotFacts, tries: Sequence[Attempt], carried: str, refused: str) -> _Fate:
-    """What became of a shot with these attempts; `carried` and `refused` are what the plan says of it."""
+def _fate(facts: ShotFacts, tries: Sequence[Attempt], carried: str, refused: str, *, late: bool) -> _Fate:
+    """What became of a shot with these attempts; `carried` and `refused` are what the plan says of it. `late`: it was
+    the window that ended the night, if anything did."""
     if facts.status is Status.QUARANTINED:
         return _Fate("quarantined", facts.error or "processes died at it")
     if not tries:
         if refused:
             return _Fate("failed", refused)
-        return _Fate("carried_over", carried or f"nobody got it: it was {facts.status} when the night began")
+        if carried:
+            return _Fate("carried_over", carried, cause=TIME)
+        if facts.status not in _TAKEN_UP:
+            return _Fate("carried_over", f"left out: it was {facts.status} when its turn came", cause=OTHER)
+        return _ended_first(late=late, begun=False)
     last = tries[-1]
     if last.status is AttemptStatus.DONE:
         return _Fate("done")
@@ -189,11 +225,28 @@ def _fate(facts: ShotFacts, tries: Sequence[Attempt], carried: str, refused: str
         errors = [one.error for one in tries if one.status is AttemptStatus.FAILED]
         return _Fate("failed", errors[0], errors[-1] if errors[-1] != errors[0] else "")
     if last.status is AttemptStatus.DIED:
-        return _Fate("carried_over", f"its process died, and the night was over before another try ({last.error})")
+        said = f"its process died, and the night was over before another try ({last.error})"
+        return _Fate("carried_over", said, cause=DIED)
+    fate = _released(last, late=late)
     # what the next night has to know is why it did not come so far, not that it was then released
     before = next((one.error for one in reversed(tries) if one.status is AttemptStatus.FAILED), "")
-    reason = last.error.removeprefix("carried over: ") or "the night was over before its turn"
-    return _Fate("carried_over", f"{reason}; before that: {before}" if before else reason)
+    return replace(fate, error=f"{fate.error}; before that: {before}") if before else fate
+
+
+def _released(last: Attempt, *, late: bool) -> _Fate:
+    """Why a shot was given back that is not to be tried again tonight; an attempt that is open counts as that."""
+    if told := str(last.evidence.get("carried", "")):
+        return _Fate("carried_over", told.removeprefix("carried over: "), cause=TIME)
+    if "state" in last.evidence:  # given up from outside, again and again
+        return _Fate("carried_over", last.error or "its run went away", cause=LOST)
+    return _ended_first(late=late, begun=last.started is not None)
+
+
+def _ended_first(*, late: bool, begun: bool) -> _Fate:
+    """The night was over first: by the window's end, or because somebody stopped it."""
+    why = "the window ended" if late else "the night was stopped"
+    when = "while it was at work; what is finished of it is kept" if begun else "before its turn"
+    return _Fate("carried_over", f"{why} {when}", cause=TIME if late else STOPPED)
 
 
 def _of(facts: ShotFacts) -> dict[str, str]:
@@ -267,7 +320,8 @@ def _deaths(
 def _missing(
     batch: Batch, left: Sequence[str], planned: Mapping[str, str], tries: Mapping[str, Sequence[Attempt]]
 ) -> float:
-    """GPU-seconds of what is carried over: as expected, and the loading that the plan had counted with it."""
+    """GPU-seconds of what is carried over for want of time: as expected, and the loading that the plan had counted
+    with it."""
     expected: Mapping[str, float] = batch.plan.get("expected", {})
     seconds = math.fsum(
         expected.get(name) or max((one.expected for one in tries.get(name, ())), default=0.0) for name in left

@@ -23,6 +23,10 @@ _LINES: Final = 20
 """Lines of one section; the JSON has them all."""
 _LONGEST: Final = 600
 """Letters of a foreign text that are shown."""
+_BROKEN: Final = ("quarantined", "failed", "quarantined_before", "failed_before")
+"""Needs that are about shots which went wrong."""
+_WHAT: Final = {"nothing_done": "wait, none is done", "no_time": "had no room"}
+"""What became of the shots of the other needs."""
 _BAR: Final = 48
 """Letters of a worker's line of the night."""
 
@@ -46,14 +50,26 @@ def plain(text: str) -> str:
     """Foreign text as Markdown that shows just that text, on one line; what is very long is cut.
 
     A backslash makes any ASCII punctuation literal (CommonMark 0.31, section 2.4). Links that renderers make of bare
-    addresses are broken up likewise. Letters that reorder the line or are none are left out.
+    addresses are broken up likewise. Letters that reorder the line or are none are left out. An underscore inside a
+    word means nothing there (section 6.2), and most names have some: it stays as it is.
     """
     seen = "".join(" " if letter.isspace() else letter for letter in text)
     seen = " ".join("".join(letter for letter in seen if not unicodedata.category(letter).startswith("C")).split())
     if len(seen) > _LONGEST:
         seen = f"{seen[:_LONGEST].rstrip()} …"
-    seen = re.sub(r"([\\`*_\[\]<>|~&@$#])", r"\\\1", seen)
+    seen = re.sub(r"([\\`*\[\]<>|~&@$#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))", r"\\\1", seen)
     return re.sub(r":(?=//)", r"\\:", re.sub(r"\b(www)\.", r"\1\\.", seen, flags=re.I))
+
+
+def brief(error: str) -> str:
+    """Why a shot is quarantined, without what each death left: `its process died 2 times while at it`."""
+    found = re.match(r"(its process died \d+ times while at it) \(.*\); look at", error, flags=re.S)
+    return found[1] if found else error
+
+
+def unescaped(page: str) -> str:
+    """A page of ours as people read it where nothing renders it: without the backslashes of `plain`."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", page)
 
 
 def code(name: str) -> str:
@@ -98,16 +114,46 @@ def _headline(report: Mapping[str, Any]) -> list[str]:
 
 
 def _needs(report: Mapping[str, Any]) -> list[str]:
-    """Quarantined shots with their evidence, then failed ones, together by cause."""
-    quarantined, failed = report["quarantined"], report["failed"]
-    if not quarantined and not failed:
+    """What somebody has to see to, each with its command; quarantined shots with their evidence, failed by cause."""
+    needs = {one["need"]: one for one in report["needs"]}
+    if not needs:
         return ["Nothing needs you."]
-    lines = [f"## Needs you: {_counted(len(quarantined) + len(failed), 'shot')}", ""]
-    for entry in quarantined[:_LINES]:
-        lines.append(f"- {code(entry['slate'])} is **quarantined**: {plain(entry['error'])}")
-        for death in entry["evidence"]:
-            lines.append(f"    - {_death(death)}")
-    lines += _and_more(len(quarantined))
+    broken = {shot for name in _BROKEN if name in needs for shot in needs[name]["shots"]}
+    lines = [f"## Needs you{': ' + _counted(len(broken), 'shot') if broken else ''}", ""]
+    if one := needs.get("quarantined"):
+        for entry in report["quarantined"][:_LINES]:
+            lines.append(f"- {code(entry['slate'])} is **quarantined**: {plain(brief(entry['error']))}")
+            for death in entry["evidence"]:
+                lines.append(f"    - {_death(death)}")
+        lines += [*_and_more(len(report["quarantined"])), _then(one)]
+    if one := needs.get("failed"):
+        lines += [*_failed(report["failed"]), _then(one)]
+    for name in _BROKEN[2:]:
+        if one := needs.get(name):
+            before = [entry for entry in report["before"] if entry["shot"] in one["shots"]]
+            entries = [{**entry, "error": brief(entry["error"])} for entry in before]
+            for text, slates in together(entries, "error")[:_LINES]:
+                lines += [f"- **{_counted(len(slates), 'shot')}, {entries[0]['status']} before**: {plain(text)}  "]
+                lines += [f"  {named(slates)}"]
+            lines.append(_then(one))
+    for name in ("nothing_done", "no_time"):
+        if one := needs.get(name):
+            lines.append(f"- **{_counted(len(one['shots']), 'shot')}** {_WHAT[name]}: {plain(one['says'])}: {_do(one)}")
+    return lines
+
+
+def _then(need: Mapping[str, Any]) -> str:
+    """What to do about the lines above."""
+    return f"- To do: {plain(need['says'])}: {_do(need)}"
+
+
+def _do(need: Mapping[str, Any]) -> str:
+    return code(need["command"])
+
+
+def _failed(failed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Failed shots, together by cause."""
+    lines = []
     causes = together(failed, "error")
     for text, slates in causes[:_LINES]:
         lines.append(f"- **{_counted(len(slates), 'shot')} failed**: {plain(text)}  ")
@@ -139,7 +185,7 @@ def _carried(report: Mapping[str, Any]) -> list[str]:
     if not entries:
         return []
     missing = report["missing_gpu_hours"]
-    short = f", {duration(3600 * missing)} of GPU time were missing" if missing else ""
+    short = f"; {duration(3600 * missing)} of GPU time was missing" if missing else ""
     lines = [f"## Carried over: {_counted(len(entries), 'shot')}{short}", ""]
     workers = report["workers_planned"]
     if missing and report["until"] and workers:
@@ -155,7 +201,10 @@ def _cancelled(report: Mapping[str, Any]) -> list[str]:
     entries = report["cancelled"]
     if not entries:
         return []
-    return [f"## Cancelled: {_counted(len(entries), 'shot')}", "", named([entry["slate"] for entry in entries])]
+    lines = [f"## Cancelled: {_counted(len(entries), 'shot')}, ready for another night", ""]
+    for text, slates in together(entries, "reason")[:_LINES]:
+        lines += [f"- {_counted(len(slates), 'shot')}: {plain(text)}  ", f"  {named(slates)}"]
+    return lines
 
 
 def _cost(report: Mapping[str, Any]) -> list[str]:

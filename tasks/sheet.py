@@ -10,7 +10,7 @@ machine; it holds Latin letters only, and other scripts show as boxes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -64,13 +64,20 @@ def contact_sheet(
 
 
 def batch_sheet(
-    shots: Sequence[tuple[str, str, Path]], target: Path, *, title: str, caption: Sequence[str] = ()
+    shots: Sequence[tuple[str, str, Path]],
+    target: Path,
+    *,
+    title: str,
+    caption: Sequence[str] = (),
+    badge: str = "",
+    tags: Mapping[int, str] | None = None,
 ) -> None:
     """Write a JPEG with one still for each shot of a batch.
 
     `shots` are (label, detail, picture); pictures of different shapes stand whole in cells of the landscape shape. The
     more shots, the smaller their cells, the smallest without detail; of more than 160 the first stand there, and the
-    sheet says so.
+    sheet says so. `badge` is a notice that must not be missed, as on a shot's own sheet; `tags` (place among
+    the shots -> a word) say it of single stills.
     Raises MediaError if there are none or one does not open.
     """
     shown = shots[: _BATCH[-1][0]]
@@ -81,7 +88,9 @@ def batch_sheet(
     roomy = cell > _BATCH[-1][1]
     labels = [(label, detail if roomy else "") for label, detail, _ in shown]
     aside = f"{len(shots)} shots" if len(shown) == len(shots) else f"the first {len(shown)} of {len(shots)} shots"
-    sheet = _grid(pictures, labels, title=title, aside=aside, caption=caption, badge="", cells=(cell, most))
+    sheet = _grid(
+        pictures, labels, title=title, aside=aside, caption=caption, badge=badge, cells=(cell, most), tags=tags
+    )
     _save(sheet, target)
 
 
@@ -157,6 +166,7 @@ def _grid(
     caption: Sequence[str],
     badge: str,
     cells: tuple[int, int] | None = None,
+    tags: Mapping[int, str] | None = None,
 ) -> Image.Image:
     """The sheet; `cells` are width and columns for landscape, unless they are those of a shot's own sheet."""
     portrait = all(picture.height > picture.width for picture in pictures)
@@ -199,17 +209,30 @@ def _grid(
         step = 28 if font is medium else 24
         draw.text((_MARGIN, y + step - 8), line, font=font, fill=fill, anchor="ls")
         y += step
+    # a label is what a picture is called: it gets smaller letters before any of it is cut
+    beside = [cell_width - (small.getlength(detail) + 12 if detail else 0) for _, detail in labels]
+    whole = all(medium.getlength(_legible(label)) <= room for (label, _), room in zip(labels, beside, strict=True))
+    fitting = medium if whole and cell_width >= min(_WIDTHS) else small
     for index, (picture, (label, detail)) in enumerate(zip(pictures, labels, strict=True)):
         row, column = divmod(index, columns)
         corner = (_MARGIN + column * (cell_width + _GAP), top + row * (cell_height + _LABEL + _GAP))
         _cell(sheet, picture, corner=corner, size=(cell_width, cell_height))
+        if tags and index in tags:
+            _tag(draw, tags[index], small, corner=corner)
         baseline = corner[1] + cell_height + 28
         right = corner[0] + cell_width
         draw.text((right, baseline), detail, font=small, fill=_QUIET, anchor="rs")
-        room = cell_width - small.getlength(detail) - 12
-        fitting = medium if cell_width >= min(_WIDTHS) else small
-        draw.text((corner[0], baseline), _cut(label, fitting, width=room), font=fitting, fill=_TEXT, anchor="ls")
+        draw.text(
+            (corner[0], baseline), _cut(label, fitting, width=beside[index]), font=fitting, fill=_TEXT, anchor="ls"
+        )
     return sheet
+
+
+def _tag(draw: ImageDraw.ImageDraw, word: str, font: _Font, *, corner: tuple[int, int]) -> None:
+    """A word of notice on the corner of a still."""
+    x, y = corner[0] + 6, corner[1] + 6
+    draw.rounded_rectangle((x, y, x + font.getlength(word) + 16, y + 24), radius=5, fill=_NOTICE_GROUND)
+    draw.text((x + 8, y + 12), word, font=font, fill=_NOTICE, anchor="lm")
 
 
 def _cell(sheet: Image.Image, picture: Image.Image, *, corner: tuple[int, int], size: tuple[int, int]) -> None:

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from desk import show
-from desk.plan_view import duration
+from tasks.admission import duration
 
 
 @pytest.fixture
@@ -88,10 +88,19 @@ def test_a_plan_starts_no_engine_and_has_the_public_names(quiet: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (9.0, "9 s"), (119.4, "119 s"), (1492.0, "25 min"), (7560.0, "2.1 h")]
+    ("seconds", "said"),
+    [
+        (-0.0, "0 s"),
+        (-1e-9, "0 s"),
+        (0.4, "1 s"),
+        (9.0, "9 s"),
+        (119.4, "119 s"),
+        (1492.0, "25 min"),
+        (7560.0, "2.1 h"),
+    ],
 )
 def test_a_duration_is_as_exact_as_an_estimate(seconds: float, said: str) -> None:
-    """Seconds, then minutes, then hours."""
+    """Seconds, then minutes, then hours; what rounding left below nothing is nothing, not `-0 s`."""
     assert duration(seconds) == said
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from catalogs.night import Batch, BatchStatus
 from desk import night_view
@@ -37,14 +40,37 @@ def test_the_plan_says_who_does_what_when(capsys: pytest.CaptureFixture[str]) ->
     night_view.night_plan(planned(4.5), as_json=False)
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert lines[0].split() == ["reel", "worker", "model", "shots", "first", "shot", "from", "to", "time", "loading"]
-    assert "reel 01       1  wan exact      4  AGM/SH0000  Sat 19:00  Sat 23:05  4.1 h    5 min" in lines[1]
+    assert lines[0].split() == ["reel", "worker", "model", "shots", "from", "to", "time", "GPU", "loading"]
+    # four hours, 5 min of loading and 1 min until the last of them is published
+    assert "reel 01       1  wan exact      4  Sat 19:00  Sat 23:06  4.1 h  4.1 h    5 min" in lines[1]
+    assert lines[3].startswith("to, time: until its last shot is published.")
+    assert lines[4:6] == ["reel 01: AGM/SH0000 SH0002 SH0004 SH0006", "reel 02: AGM/SH0001 SH0003 SH0005 SH0007"]
     assert "8 shots from Sat 19:00 to Sat 23:30 (Europe/Berlin) on 2 workers (NVIDIA H100)." in lines
     assert "GPU-hours: 8.2 planned of 9.0 available, 12.2 wanted; 4.0 are missing." in lines
     assert "Times rest on: history (12 shots)." in lines
     assert any(line.startswith("AGM/SH0008, AGM/SH0009, AGM/SH0010, AGM/SH0011 are carried over: ") for line in lines)
     assert "AGM/SH0901 is left to others: it is being rendered by hand" in lines
     assert said.err == "AGM/SH0900: the model needs a [bold]still[/bold]; give it one\n"
+
+
+def test_finishing_counts_and_loading_is_never_negative(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shot of a second that takes ten minutes to finish: its reel ends after ten minutes, and 0 s are spent on
+    loading, also where rounding left less than none."""
+    ready = [Ready(f"{show}/SH0010", "animatic", 50, None, 1.0, 0.0, 600.0, "prior") for show in ("AGM", "BRK")]
+    plan = plan_night(ready, workers=1, window=None)
+    document = {**night_plan_json(Tonight(plan, tuple(ready), (), (), BEGINS, None, "cpu")), "zone": "UTC"}
+    [reel] = document["reels"]
+    night_view.night_plan({**document, "reels": [{**reel, "load_seconds": -0.0}]}, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert "Sat 18:00  Sat 18:10  10 min  2 s      0 s" in lines[1]
+    assert "reel 01: AGM/SH0010, BRK/SH0010" in lines
+
+
+def test_a_plate_that_is_amiss_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """What `plates` of the plan says stands below the table, on stderr as every complaint."""
+    plan = {**planned(4.5), "plates": [{"shot": "AGM/SH0003", "error": "AGM/SH0003: the plate /p/a.png has changed"}]}
+    night_view.night_plan(plan, as_json=False)
+    assert "AGM/SH0003: the plate /p/a.png has changed" in capsys.readouterr().err.splitlines()
 
 
 def test_a_night_without_an_end_misses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +106,27 @@ def reported() -> dict[str, Any]:
 
 
 def test_a_pipe_gets_the_page(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where no terminal is, the report is the Markdown of the file."""
+    """Where no terminal is, the report is the text of the file; on none of both do people see a backslash of ours."""
     night_view.report(reported(), as_json=False)
     assert capsys.readouterr().out == markdown(reported())
+    broken = {**reported(), "summary": "1 of 1 shots done", "zone": "UTC"}
+    entry = {"shot": "A/S1", "slate": "A_S1", "status": "failed", "error": "[Errno 2] no <still> *a* | b_c __d__ ~e"}
+    broken["before"] = [entry]
+    need = {"need": "failed_before", "shots": ["A/S1"], "says": "failed", "command": "dailies render A/S1"}
+    broken["needs"] = [need]
+    assert r"\[Errno 2\]" in markdown(broken)
+    night_view.report(broken, as_json=False)
+    said = capsys.readouterr().out
+    assert entry["error"] in said
+    assert "\\" not in said
+
+
+def test_a_terminal_shows_no_backslash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set for a terminal, foreign text reads as it was."""
+    stream = io.StringIO()
+    monkeypatch.setattr(night_view, "OUT", Console(file=stream, force_terminal=True, no_color=True, width=100))
+    error = "[Errno 2] no <still> *a* | b_c __d__ ~e"
+    entry = {"shot": "A/S1", "slate": "A_S1", "status": "failed", "error": error}
+    need = {"need": "failed_before", "shots": ["A/S1"], "says": "failed", "command": "dailies render A/S1"}
+    night_view.report({**reported(), "before": [entry], "needs": [need]}, as_json=False)
+    assert error in re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())

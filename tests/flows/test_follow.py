@@ -14,6 +14,7 @@ from catalogue_nights import arrived, begun, opened, stocked
 from catalogs.night import Batch
 from catalogs.store import Catalogue, open_catalogue
 from flows.dispatch import Looked, plainly
+from flows.duty import last_words
 from flows.follow import Follower
 from tasks.recovery import RunState
 
@@ -138,3 +139,22 @@ def test_silence_counts_only_while_somebody_listens(
 def test_how_a_process_ended_is_said_in_few_words(message: str, plain: str) -> None:
     """Prefect's sentence would stand in a report four times."""
     assert plainly(message) == plain
+
+
+def test_only_a_process_that_hung_leaves_a_file(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Of two processes that are gone, one was killed: what it said last is kept with its attempt, and no file beside
+    the stacks of those that hung makes it look like one of them."""
+    stocked(catalogue, "AB")
+    batch, server = opened(catalogue), Server()
+    follower = Follower(catalogue, tmp_path, batch.name, server)  # type: ignore[arg-type]
+    at_work(catalogue, follower, {"reel 01": ["AGM/A"], "reel 02": ["AGM/B"]}, batch)
+    killed, hung = (one.flow_run for one in catalogue.nights.attempts(batch.name))
+    for run, stack in ((killed, ""), (hung, 'Thread 1 (most recent call first):\n  File "a.py", line 1 in step\n')):
+        last_words(tmp_path, run).parent.mkdir(parents=True, exist_ok=True)
+        last_words(tmp_path, run).write_text("AGM_A_v001 generate: step 3 of 40".ljust(239) + "\n" + stack)
+    server.states = dict.fromkeys(server.states, RunState.CRASHED)
+    follower.turn()
+    tries = {one.flow_run: one for one in catalogue.nights.attempts(batch.name) if one.flow_run in (killed, hung)}
+    assert {one.evidence["at"] for one in tries.values()} == {"AGM_A_v001 generate: step 3 of 40"}
+    assert "line 1 in step" in tries[hung].evidence["stack"]
+    assert list((tmp_path / "batches" / "hung").iterdir()) == [last_words(tmp_path, hung)]

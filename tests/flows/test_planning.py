@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from catalogs.night import Stage
 from catalogs.store import open_catalogue
 from flows import planning
 from flows.lists import submit
@@ -134,3 +135,62 @@ def test_half_a_model_is_told_from_none(plan: Plan, settings: Settings) -> None:
     [note] = plan(83)["SH0010"]["notes"]
     assert "transformer" in note
     assert "dailies weights pull wan2.1-i2v-14b-720p" in note
+
+
+def test_a_plate_that_is_gone_stands_in_the_plan(plan: Plan, settings: Settings, plate_path: Path) -> None:
+    """Planned all the same, with a note that names the file; the plan of the night names the shot too."""
+    with open_catalogue(settings.database_url) as catalogue:
+        stills = {record.shot.name: record.shot.plate for record in catalogue.shots()}
+    document = {"shots": [{"shot": name} for name in stills], "reels": []}
+    assert planning.with_plates(settings, document) == {**document, "plates": []}
+    away = plate_path.with_suffix(".away")
+    plate_path.rename(away)
+    try:
+        [note] = plan(83)["SH0030"]["notes"]
+        assert note.startswith(f"the plate {plate_path} cannot be read (No such file or directory)")
+        assert {one["shot"] for one in planning.with_plates(settings, document)["plates"]} == set(stills)
+    finally:
+        away.rename(plate_path)
+    assert plan(83)["SH0030"]["notes"] == []
+
+
+def test_status_tells_running_from_waiting_and_interrupted(settings: Settings) -> None:
+    """Of three shots in `rendering`, one is at work in the batch, one waits to be finished, one was left by a process
+    that is gone. Of the batch the runs are listed with how long they were silent."""
+    with open_catalogue(settings.database_url) as catalogue:
+        nights = catalogue.nights
+        catalogue.begin_take("AGM/SH0030", key="k", plan=lambda version: {})
+        batch = nights.open_batch(until=None, wishes={}, plan={}, flow_run="f")
+        for granted in nights.grant(batch.name, "reel 01", ["AGM/SH0010", "AGM/SH0020"]):
+            nights.begin(granted.shot, granted.fence, flow_run="r")
+            catalogue.begin_take(granted.shot, key="k", plan=lambda version: {}, fence=granted.fence)
+        nights.hand_over("AGM/SH0020", 1)
+        nights.arrive("r", batch=batch.name, stage=Stage.GENERATE, name="reel 01", worker="gpu-0 on a", device="cpu")
+    found = planning.standing(settings)
+    assert {one["shot"]: (one["state"], one["running"]) for one in found["rendering"]} == {
+        "AGM/SH0010": ("running", True),
+        "AGM/SH0020": ("waiting", True),
+        "AGM/SH0030": ("interrupted", False),
+    }
+    assert found["batch"]["counts"] == {"waiting": 1, "running": 1}
+    [run] = found["batch"]["runs"]
+    assert 0 <= run["silent_seconds"] < 60
+    assert found["house"] is None
+    assert found["night"]["begins"] < found["night"]["ends"]
+
+
+def test_the_last_batch_is_the_last_that_had_shots(tmp_path: Path) -> None:
+    """A night in which nothing was ready does not cover up the one before it; its page is named where it lies."""
+    done = {
+        "shots": [{"error": ""}, {"error": "no memory"}],
+        "seconds": 60.0,
+        "batch": "2026-11-20",
+        "summary": "1 of 2",
+    }
+    planning.keep_report(tmp_path, done)
+    (tmp_path / "2026-11-20.md").write_text("# Night")
+    planning.keep_report(tmp_path, {"shots": [], "seconds": 2.0, "batch": "2026-11-21", "summary": "no shot was ready"})
+    found = planning.last_batch(tmp_path)
+    assert found is not None
+    assert (found["batch"], found["summary"], found["shots"], found["failed"]) == ("2026-11-20", "1 of 2", 2, 1)
+    assert found["page"] == str(tmp_path / "2026-11-20.md")

@@ -15,8 +15,8 @@ from catalogs.footage import Status
 from catalogs.night import Batch, BatchStatus
 from catalogs.store import open_catalogue
 from flows.dispatch import NIGHTLY, Looked
-from flows.evening import stop_night, take_up
-from flows.night import missed
+from flows.evening import stop_night
+from flows.opening import missed, take_up
 from flows.settings import Settings
 from tasks.recovery import RunState
 

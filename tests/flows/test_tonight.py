@@ -233,6 +233,7 @@ def test_the_sheet_of_a_night_shows_what_is_done(settings: Settings, tmp_path: P
     assert middle_still(settings.work / "AGM" / "SH0010") == new / "0002.png"
     assert middle_still(settings.work / "AGM" / "SH0020") is None
     entry = {"show": "AGM", "shot": "SH0010", "slate": "AGM_SH0010_v001", "outcome": "done", "seconds": {"generate": 4}}
+    entry["manifest"] = None
     report = {"batch": "2026-11-21", "summary": "1 of 2 shots done", "shots": [entry, {**entry, "outcome": "failed"}]}
     target = tmp_path / "sheets" / "night.jpg"
     assert night_sheet(report, settings, target) == target
