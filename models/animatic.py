@@ -1,8 +1,9 @@
 """The built-in engine: moves a camera over the plate. An honest previsualisation, on any CPU.
 
 Knows: the plate, the camera path (models.camera) and how to resample without shimmer or stair-steps.
-Does not know: shots, files other than the plate, Prefect. Memory: a working still of at most (2.5 * zoom)^2 frames in
-32-bit floats (about 12 bytes a pixel) and one frame, whatever the plate's size and the shot's length.
+Does not know: shots, files other than the plates, Prefect. Memory: a working still of at most (2.5 * zoom)^2 frames in
+32-bit floats (about 12 bytes a pixel), two where the window arrives at another, and one frame, whatever the plate's
+size and the shot's length.
 
 The plate is centre-cropped to the frame's shape, and every move leaves enough overscan to stay inside that crop. Moves
 that keep the camera level are resampled along rows and columns with Lanczos weights computed at the exact position;
@@ -13,7 +14,7 @@ still resampled once to twice the frame's density, where a linear read is accura
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,30 +80,22 @@ class Animatic:
         _check(request, context)
         if request.plate is None:
             raise EngineError("the animatic engine moves a camera over a still: give the shot a plate")
-        crop = _Crop.of(read_plate(request.plate), request.width, request.height)
-        frames = self._frames(request, tuple(context), crop)
+        seen = _seen(request, _Crop.of(read_plate(request.plate), request.width, request.height))
+        frames = _frames(request, tuple(context), seen)
         if request.end_plate is None:
             return frames
         end = _Crop.of(read_plate(request.end_plate), request.width, request.height)
-        return _arriving(frames, request, pinned=len(context), end=_whole(end))
+        if _last(request) < request.shot_frames - 1:  # a still on the way: the camera moves on over it
+            return _arriving(frames, request, pinned=len(context), end=_seen(request, end))
+        whole = _whole(end)
+        return _arriving(frames, request, pinned=len(context), end=lambda _: whole)
 
-    def _frames(self, request: ClipRequest, context: tuple[Frame, ...], crop: _Crop) -> Iterator[Frame]:
-        for frame in context:
-            yield frame.copy()
-        if len(context) == request.frames:
-            return
-        if known_move(request.camera) == "still":
-            whole = _whole(crop)
-            for _ in range(len(context), request.frames):
-                yield whole.copy()
-            return
-        turning = rotates(request.camera)
-        # The zoom of the whole move bounds the working density; it never depends on the window.
-        nearest = max(_pose(request, at).zoom for at in (0, request.shot_frames - 1))
-        working = crop.dense(nearest) if turning else crop.reduced(nearest)
-        for at in range(request.first_frame + len(context), request.first_frame + request.frames):
-            pose = _pose(request, at)
-            yield _rounded(working.turned(pose) if turning else working.level(pose, least_scale=SOFTEST))
+
+def _frames(request: ClipRequest, context: tuple[Frame, ...], seen: Callable[[int], Frame]) -> Iterator[Frame]:
+    for frame in context:
+        yield frame.copy()
+    for at in range(request.first_frame + len(context), request.first_frame + request.frames):
+        yield seen(at)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,12 +245,36 @@ def _whole(crop: _Crop) -> Frame:
     return _rounded(crop.level(CameraPose(0.0, 0.0, 1.0, 0.0), least_scale=1.0))
 
 
-def _arriving(frames: Iterator[Frame], request: ClipRequest, *, pinned: int, end: Frame) -> Iterator[Frame]:
-    """Dissolve the shot's last second into `end`, smoothstep in time; its very last frame is `end` bit for bit.
+def _seen(request: ClipRequest, crop: _Crop) -> Callable[[int], Frame]:
+    """What the camera sees of a still at each native frame of the shot."""
+    if known_move(request.camera) == "still":
+        whole = _whole(crop)
+        return lambda _: whole.copy()
+    turning = rotates(request.camera)
+    # The zoom of the whole move bounds the working density; it never depends on the window.
+    nearest = max(_pose(request, at).zoom for at in (0, request.shot_frames - 1))
+    working = crop.dense(nearest) if turning else crop.reduced(nearest)
+
+    def view(at: int) -> Frame:
+        pose = _pose(request, at)
+        return _rounded(working.turned(pose) if turning else working.level(pose, least_scale=SOFTEST))
+
+    return view
+
+
+def _last(request: ClipRequest) -> int:
+    """Native frame of the shot at which an end plate is there: the window's last that is delivered."""
+    return min(request.shot_frames, request.first_frame + request.frames) - 1
+
+
+def _arriving(
+    frames: Iterator[Frame], request: ClipRequest, *, pinned: int, end: Callable[[int], Frame]
+) -> Iterator[Frame]:
+    """Dissolve the window's last second into `end`, smoothstep in time; its very last frame is `end` bit for bit.
 
     Pinned context frames are left alone, so the dissolve is shorter where fewer frames of the window are free.
     """
-    last = request.shot_frames - 1
+    last = _last(request)
     length = max(1, min(math.ceil(request.native_rate), last - request.first_frame - pinned + 1))
     for at, frame in enumerate(frames, start=request.first_frame):
         way = min(1.0, max(0.0, 1.0 - (last - at) / length))
@@ -265,7 +282,7 @@ def _arriving(frames: Iterator[Frame], request: ClipRequest, *, pinned: int, end
         if at < request.first_frame + pinned or weight == 0.0:
             yield frame
         else:
-            mixed = frame * (1.0 - weight) + end * weight
+            mixed = frame * (1.0 - weight) + end(at) * weight
             yield np.rint(mixed).astype(np.uint16)
 
 

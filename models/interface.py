@@ -121,7 +121,7 @@ class ClipRequest:
     """One window, in an engine's words."""
 
     plate: Path | None
-    """The still; None for text-to-video."""
+    """The still that the window goes on from: the shot's, or the last that was arrived at; None for text-to-video."""
     width: int
     """Pixels of every frame made."""
     height: int
@@ -142,7 +142,7 @@ class ClipRequest:
     steps: int = 0
     guidance: float = 0.0
     end_plate: Path | None = None
-    """The still that the window must arrive at; only ever set on the last window."""
+    """The still that the window must arrive at: one on the way, or on the last window the shot's end."""
     state: Path | None = None
     """Folder in which the engine may keep what it needs to go on with this window after a crash; None for nowhere."""
     loras: tuple[Lora, ...] = ()

@@ -56,8 +56,10 @@ def request_for(
     """The window in the engine's words: plain numbers, paths and prompts. `seed` replaces the planned one."""
     shot, spec = plan.shot, plan.spec
     beside = beside or Beside()
+    passed = [before.arrives for before in plan.windows[: window.index] if before.arrives]
+    still = passed[-1] if passed else shot.plate
     return ClipRequest(
-        plate=Path(shot.plate.path) if shot.plate else None,
+        plate=Path(still.path) if still else None,
         end_plate=Path(window.arrives.path) if window.arrives else None,
         width=plan.width,
         height=plan.height,
