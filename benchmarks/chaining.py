@@ -7,7 +7,9 @@ overlaps and one frame on either side, in 1/255. The baselines join the same fil
 overlap, by a linear cross-fade, and by that after matching each window's mean and deviation in CIE Lab to the window
 before it (Reinhard et al. 2001).
 
-    python benchmarks/chaining.py [--seconds 60]
+What joining itself costs, in memory and time, is measured by benchmarks/joining.py, which runs as the third part.
+
+    python benchmarks/chaining.py [--seconds 60] [--lengths 10 300]
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from joining import MOST_GROWTH
+from joining import measure as joining_cost
 from report import table, write
 
 from catalogs.footage import Clip
@@ -213,17 +217,20 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[10, 300], help="seconds of the shots joined at 720p")
     asked, ffmpeg = parser.parse_args(), bundled_ffmpeg()
     with tempfile.TemporaryDirectory() as folder:
         whole = one_or_many(Path(folder), asked.seconds, ffmpeg)
         print(table([whole]))
         rows = against_truth(Path(folder), ffmpeg)
         print(table(rows))
-    write("chaining", {"animatic": {"seconds": asked.seconds, **whole}, "truth": rows})
+    joining = joining_cost(asked.lengths)
+    write("chaining", {"animatic": {"seconds": asked.seconds, **whole}, "truth": rows, "joining": joining})
     assert whole["mean_psnr_db"] >= LEAST_PSNR
     assert whole["worst_jump"] <= MOST_JUMP
     assert rows[-1]["of_hard_cut"] <= OF_CUT
     assert rows[-1]["of_cross_fade"] <= OF_FADE
+    assert joining["memory_growth"] <= MOST_GROWTH
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import torch
 from generation_model import Stage, build_pipeline, condition, head_pixels, noise, psnr, window_random, words
 from generation_parts import Clock, Enough, free, peak_gb, reset_peak
 
-from models.conditions import Carry, Tensors, Words, conditioner
+from models.condition_kinds import conditioner
+from models.conditions import Carry, Tensors, Words
 from models.denoise import Checkpoints, denoised
 from models.interface import Watch
 from models.kernels import tune

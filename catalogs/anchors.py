@@ -32,6 +32,8 @@ def read_anchors(text: str) -> tuple[tuple[Fraction, str], ...]:
         raise CellError("E328", detail=f"{len(entries)} stills are more than {MOST_ANCHORS}")
     if entries and (every := _EVERY.match(entries[0])):
         pace, path = _entry(entries[0][every.end() :])
+        if twice := next((entry for entry in entries[1:] if _has_time(entry)), None):
+            raise CellError("E328", detail=f"behind every only the first still has a time, and {_shown(twice)} has one")
         return tuple((pace * number, name) for number, name in enumerate((path, *entries[1:]), start=1))
     if not entries:
         raise CellError("E328", detail="there is no still between the separators")
@@ -40,7 +42,7 @@ def read_anchors(text: str) -> tuple[tuple[Fraction, str], ...]:
 
 def _entry(text: str) -> tuple[Fraction, str]:
     time, _, path = (part.strip() for part in text.partition("="))
-    shown = text if len(text) <= 40 else f"{text[:39]}…"
+    shown = _shown(text)
     try:
         at = parse_seconds(time)
     except ValueError:
@@ -48,6 +50,20 @@ def _entry(text: str) -> tuple[Fraction, str]:
     if not path:
         raise CellError("E328", detail=f"{shown} names no still")
     return at, path
+
+
+def _has_time(text: str) -> bool:
+    """Whether an entry begins with a time and =, or with another `every`."""
+    time, equals, _ = (part.strip() for part in text.partition("="))
+    try:
+        parse_seconds(_EVERY.sub("", time, count=1))
+    except ValueError:
+        return False
+    return bool(equals)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def anchor_complaints(shot: Shot) -> list[Complaint]:

@@ -25,11 +25,13 @@ EXAMPLE: Final = "write each time in seconds, as in: a harbour at dawn [0s] a bo
 _BRACKET: Final = re.compile(r"\[([^\[\]]*)(\]?)")
 _NUMBER: Final = r"[+-]?[.,]?[0-9][0-9.,:]*"
 _UNIT: Final = r"(?:s|secs?|seconds?|ms|m|mins?|minutes?|h|f|frames?)"
-_TIME: Final = rf"{_NUMBER}\s*{_UNIT}?"
-# What somebody means as a time: a number with or without a unit, a range of them, or seconds with words behind.
-_MEANT: Final = re.compile(
-    rf"\s*(?:{_TIME}(?:\s*(?:[-–—/]|to)\s*{_TIME})?\s*\Z|{_NUMBER}\s*s(?:ecs?|econds?)?(?![^\W_]))", re.IGNORECASE
-)
+_TIME: Final = rf"{_NUMBER} ?{_UNIT}?"
+# What somebody means as a time: a number with or without a unit, or a range of them ...
+_WHOLE: Final = re.compile(rf"{_TIME}(?: ?(?:[-–—/]|to) ?{_TIME})?", re.IGNORECASE)
+# ... or seconds with words behind.
+_BEGINNING: Final = re.compile(rf"{_NUMBER} ?s(?:ecs?|econds?)?(?![^\W_])", re.IGNORECASE)
+_LONGEST: Final = 40
+"""Characters of a time or a range; whoever writes more means none, and no expression has to look far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,10 @@ def read_beats(prompt: str) -> tuple[str, tuple[Beat, ...]]:
     """
     marks: list[tuple[re.Match[str], Fraction]] = []
     for match in _BRACKET.finditer(prompt):
-        if not _MEANT.match(match[1]):
+        said = " ".join(match[1].split())
+        if not _means_a_time(said):
             continue
-        shown = f"[{' '.join(match[1].split())[:20]}"
+        shown = f"[{said[:20]}"
         if not match[2]:
             raise ValueError(f"the bracket of {shown} is not closed; {EXAMPLE}")
         try:
@@ -74,6 +77,11 @@ def read_beats(prompt: str) -> tuple[str, tuple[Beat, ...]]:
         first = seconds_display(beats[0].at)
         raise ValueError(f"nothing is said before [{first}s]; begin with [0s], or with words that hold throughout")
     return preface, tuple(beats)
+
+
+def _means_a_time(said: str) -> bool:
+    """Whether what stands in a bracket, with single spaces, is meant as a time. Linear in its length."""
+    return bool(_BEGINNING.match(said) or (len(said) <= _LONGEST and _WHOLE.fullmatch(said)))
 
 
 def beat_complaints(shot: Shot) -> list[Complaint]:

@@ -24,6 +24,7 @@ from tasks.diffusion import device_name
 from tasks.dryrun import asked_steps
 from tasks.engines import ANIMATIC
 from tasks.errors import MachineNotReadyError, StepError
+from tasks.history import rolled
 from tasks.keep import sweep_superseded
 from tasks.plan import TakePlan, Window
 from tasks.publish import deliverable_json
@@ -39,13 +40,16 @@ class Recorder:
         self._catalogue, self._plan, self._batch = catalogue, plan, batch
 
     def window(self, window: Window, way: Mapping[str, Any], seconds: float) -> None:
-        """A window that was made now, and the loading of the model if this window waited for it."""
-        plan, load = self._plan, float(way.get("load_seconds", 0.0))
-        steps = max(0, asked_steps(plan) - int(way.get("resumed_at", 0)))
+        """A window that was made now, as long as one of its rolls took, and the loading of the model if it waited for
+        it. Nothing where only the choice among rolls was left to do."""
+        one = rolled(way, seconds)
+        if one is None:
+            return
+        steps = max(0, asked_steps(self._plan) - one.resumed)
         frames = len(window.span.range)
-        if load:
-            self._record("load", frames=0, steps=0, seconds=load, key="")
-        self._record("window", frames=frames, steps=steps, seconds=seconds - load, key=window.key)
+        if one.load:
+            self._record("load", frames=0, steps=0, seconds=one.load, key="")
+        self._record("window", frames=frames, steps=steps, seconds=one.seconds, key=window.key)
 
     def finished(self, seconds: Mapping[str, float]) -> None:
         """The shot's second half, join to publish."""

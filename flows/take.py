@@ -22,7 +22,7 @@ from tasks.errors import StepError
 from tasks.handover import Generated
 from tasks.plan import TakePlan, Window
 from tasks.publish import MANIFEST, read_published
-from tasks.rolls import fault_findings
+from tasks.rolls import fault_findings, stop_if_broken
 from tasks.seams import seam_findings
 
 OnWindow = Callable[[Window, Mapping[str, Any], float], None]
@@ -51,6 +51,7 @@ def generate_take(
     """Every window that is not finished yet, through the engine. `seconds` is filled as windows end.
 
     `interpolator` is what the windows will be joined with: a window is judged by its seam, and made again if it shows.
+    Raises StepError at a window that broke down, if others would go on from it.
     """
     started = datetime.now(UTC)
     clips: list[Clip] = []
@@ -62,6 +63,7 @@ def generate_take(
         clip, way = made.value
         if made.made:
             on_window(window, way, made.seconds)
+        stop_if_broken(plan, window, way)
         clips.append(clip)
         ways.append(way)
     card, facts = engines.card_of(plan.spec, place.weights), engines.facts(plan.spec, weights=place.weights)

@@ -49,7 +49,7 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         "text_encoder": "T5EncoderModel",
     },
 }
-"""The class of each part, by pipeline: the pipelines whose conditioning models/conditions.py knows."""
+"""The class of each part, by pipeline: the pipelines whose conditioning models/condition_kinds.py knows."""
 SCHEDULERS: Final = (
     "UniPCMultistepScheduler",
     "FlowMatchEulerDiscreteScheduler",

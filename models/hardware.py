@@ -77,9 +77,9 @@ them: the mechanism is tested, how they look only the real weights can tell. Pla
 | `frames-k` | the last k frames: mask and condition latents, VACE's `video` and `mask`, TI2V's clean first latents |
 | `latents-m` | the last m latents as they were made, and the frame before them |
 
-Frames are read from the window's own clip, 16 bits a channel and lossless, which the decoder's floats are rounded to
-once; no frame passes through 8 bits. Besides those handed on, both windows make `free` more, which are compared in
-colour and morphed into each other.
+Frames are read from the window's own clip. The decoder's floats are rounded to 16 bits a channel in memory and to 12 on
+disk (`gbrp12le`), which the clip keeps without loss; no frame passes through 8 bits. Besides those handed on, both
+windows make `free` more, which are compared in colour and morphed into each other.
 
 **Latents** make no such way round through pixels, which is what lets colours drift from window to window. Where the
 model has channels for a condition they are put there as they are; and while denoising they are pinned: before every

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from models.cards import Card
-from models.conditions import Given, Wan, Words, conditioner
+from models.condition_kinds import conditioner
+from models.conditions import Given, Wan, Words
 from models.denoise import Checkpoints, denoised
 from models.diffusion import (
     Check,

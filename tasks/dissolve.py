@@ -12,7 +12,7 @@ are made for a few frames of the overlap and judged by what they do to the pictu
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,20 +72,25 @@ class Choice:
     """What each way that was tried costs the picture's detail (`blurred`); empty where the frames agree."""
     morphs: Mapping[int, Frame]
     """What was made to judge the morph, by the pair's number: it need not be made again."""
+    failed: str = ""
+    """Why the interpolator made no morph to be judged; empty where it did."""
 
 
-def choose(pairs: Sequence[Pair], *, interpolator: FrameInterpolator) -> Choice:
-    """The way that costs the picture least, judged by a few pairs of the middle of an overlap's."""
-    judged = [number for number in middle(len(pairs)) if _distance(pairs[number][0], pairs[number][1]) > ALIKE]
+def choose(pairs: Mapping[int, Pair], *, interpolator: FrameInterpolator) -> Choice:
+    """The way that costs the picture least, judged by a few pairs of an overlap, by their numbers in it."""
+    judged = [number for number, pair in pairs.items() if _distance(pair[0], pair[1]) > ALIKE]
     if not judged:
         return Choice(Way.SAME, {}, {})
     cost = {Way.FADE: statistics.fmean(blurred(*pairs[number], fade(*pairs[number])) for number in judged)}
     morphs: dict[int, Frame] = {}
-    with suppress(EngineError):
+    failed = ""
+    try:
         morphs = {number: morph(*pairs[number], interpolator=interpolator) for number in judged}
         cost[Way.MORPH] = statistics.fmean(blurred(*pairs[number], frame) for number, frame in morphs.items())
+    except EngineError as error:
+        failed = str(error)
     way = min(cost, key=lambda way: cost[way])
-    return Choice(way, {way.value: round(value, 4) for way, value in cost.items()}, morphs)
+    return Choice(way, {way.value: round(value, 4) for way, value in cost.items()}, morphs, failed)
 
 
 def middle(overlap: int) -> range:

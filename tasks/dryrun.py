@@ -19,6 +19,8 @@ from tasks.words import cut_seconds
 _RETIME_SECONDS: Final = 0.20  # per megapixel of delivery frame, flow on one core (benchmarks/interpolation.py)
 _ENCODE_SECONDS: Final = 0.10  # per megapixel and deliverable
 _CLIP_BYTES: Final = 6.2  # per pixel: 12 bits in 16 for three planes, and slack for incompressible noise
+_LATENT_BYTES: Final = 1.0  # per pixel: 16 channels in 32 bits for 8x8 pixels (Wan2.1); 48 for 16x16 (TI2V) are less
+_TAIL: Final = 38  # latents that a window leaves at most: what a decoded frame depends on (models/stream.py)
 _DELIVERY_BYTES: Final[Mapping[str, float]] = {
     "h265": 0.5,
     "prores": 1.6,
@@ -33,20 +35,26 @@ class Estimate:
     """What a plan will cost, roughly."""
 
     seconds: float
-    """Wall seconds on the machine that the card's prior was measured on."""
+    """Wall seconds on the machine that the card's prior was measured on, if no window is rolled again."""
     bytes: int
-    """Most disk that work and deliveries take while the shot is rendered, bytes."""
+    """Most disk that work and deliveries take while the shot is rendered, all rolls of a window included, bytes."""
 
 
 def estimate(plan: TakePlan, card: Card | None = None) -> Estimate:
-    """Cost of a plan. Bytes are an upper bound (nothing compresses); seconds come from the prior of `card`, the plan's
-    model, or without it from the prior per megapixel in the plan."""
+    """Cost of a plan. Bytes are an upper bound: nothing compresses, and one window needs all its rolls.
+
+    Seconds come from the prior of `card`, the plan's model, or without it from the prior per megapixel in the plan.
+    They are those of one roll a window: what `plan.max_rerolls` allows is not foreseen, and can take that many times
+    the seconds of every window more.
+    """
     pixels = plan.width * plan.height
     delivered = plan.delivery_width * plan.delivery_height
-    generated = sum(len(window.span.range) for window in plan.windows)
+    lengths = [len(window.span.range) for window in plan.windows]
+    generated = sum(lengths) + plan.max_rerolls * max(lengths)  # rolls lie aside until one of them is chosen
+    left = len(plan.windows) - 1 + plan.max_rerolls if plan.spec.carries and len(plan.windows) > 1 else 0
     joined = plan.native_frames if len(plan.windows) > 1 else 0
     outputs = sum(_DELIVERY_BYTES[delivery.kind] for delivery in plan.deliveries)
-    work = pixels * _CLIP_BYTES * (generated + joined + plan.frames)
+    work = pixels * (_CLIP_BYTES * (generated + joined + plan.frames) + _LATENT_BYTES * _TAIL * left)
     finishing = plan.frames * (pixels * _RETIME_SECONDS + delivered * _ENCODE_SECONDS * len(plan.deliveries))
     seconds = generation_seconds(plan, card) + finishing / 1e6
     return Estimate(seconds, int(work + delivered * plan.frames * outputs))

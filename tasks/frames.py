@@ -248,6 +248,10 @@ class FrameWriter:
             raise FfmpegError(f"{self._what}: ffmpeg {_why(code, self._drain.text())}", code=code) from None
         self.written += 1
 
+    def kill(self) -> None:
+        """End ffmpeg at once: a write that waits for it fails."""
+        self._child.kill()
+
     def __enter__(self) -> Self:
         return self
 

@@ -110,6 +110,7 @@ def generate_window(
     before: Clip | None,
     weights: Path,
     ffmpeg: str,
+    roll: int = 0,
     seed: int | None = None,
     beside: Beside | None = None,
 ) -> Mapping[str, Any]:
@@ -117,9 +118,9 @@ def generate_window(
     engine's way, the step that it went on from (`resumed_at`), and what was tried before (`tried`).
 
     After running out of memory the next thriftier way is taken, at most three; after a bad picture or a failed kernel
-    a more precise one, once. Size, length and steps stay. `seed` replaces the planned one. Raises StepError, named
-    with the slate, if the engine refuses, fails or yields another number of frames than asked; WindowStopped on
-    request; FfmpegError if the file cannot be written.
+    a more precise one, once. Size, length and steps stay. `seed` replaces the planned one; `roll` counts the attempts
+    with other seeds before it. Raises StepError, named with the slate, if the engine refuses, fails or yields another
+    number of frames than asked; WindowStopped on request; FfmpegError if the file cannot be written.
     """
     what = f"{plan.slate}, window {window.index + 1} of {len(plan.windows)}"
     context = context_frames(window, before, ffmpeg=ffmpeg) if before and window.context else []
@@ -133,7 +134,7 @@ def generate_window(
             engine = engines.generator(plan.spec, weights=weights, shape=shape_of(plan))
             with STOPPING.at_work():
                 written = write_window(
-                    plan, window, target, request=request, context=context, engine=engine, ffmpeg=ffmpeg
+                    plan, window, target, request=request, context=context, engine=engine, ffmpeg=ffmpeg, roll=roll
                 )
             return {
                 **engines.way(plan.spec, worked=True),
@@ -178,11 +179,12 @@ def write_window(
     context: list[Frame],
     engine: ImageToVideo,
     ffmpeg: str,
+    roll: int = 0,
 ) -> Written:
     """One attempt. Raises EngineError as the engine does, StepError for a wrong number of frames."""
     argv = clip_argv(ffmpeg, target, width=plan.width, height=plan.height, rate=plan.spec.native_rate)
     what = f"{plan.slate}, window {window.index + 1} of {len(plan.windows)}"
-    told, check = _Told(plan, window), WindowCheck(given=window.context)
+    told, check = _Told(plan, window, roll), WindowCheck(given=window.context)
     frames = engine.generate(request, context, Watch(STOPPING.event, lambda done, of: told.steps(done, of)))
     coming = _until_stopped(frames)
     first = list(islice(coming, 1))  # made before ffmpeg starts, which would only wait for it
@@ -210,6 +212,8 @@ class _Told:
 
     plan: TakePlan
     window: Window
+    roll: int
+    """Attempts with other seeds before this one: the bar waits at the window's end while it is made again."""
     most: int = 0
     """Frames announced so far: a bar never goes back."""
     first: int | None = None
@@ -224,9 +228,10 @@ class _Told:
         self._announce(written, "")
 
     def _announce(self, frames: int, detail: str) -> None:
-        self.most = max(self.most, frames)
+        self.most = max(self.most, len(self.window.span.range) if self.roll else frames)
         windows = self.plan.windows
         total = sum(len(other.span.range) for other in windows)
         before = sum(len(other.span.range) for other in windows[: self.window.index])
-        where = f"window {self.window.index + 1} of {len(windows)}{detail}"
+        again = f", try {self.roll + 1}" if self.roll else ""
+        where = f"window {self.window.index + 1} of {len(windows)}{again}{detail}"
         announce(Progress(self.plan.slate, "generate", before + self.most, total, where))

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from catalogs.night import Timing
 from models.cards import Card
@@ -72,6 +72,41 @@ class History:
     """By the kinds of the deliverables, `h265 prores webm`; steps are 0."""
     made: frozenset[str]
     """Content keys of the windows among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """What a window that was made now says of the next one like it."""
+
+    seconds: float
+    """Wall seconds of one roll, without loading the model."""
+    load: float
+    """Wall seconds of loading the model that the window waited for; 0 if it did not, or nothing is known."""
+    resumed: int
+    """Denoising steps that the roll found done."""
+
+
+def rolled(way: Mapping[str, Any], seconds: float) -> Rolled | None:
+    """One roll of a window that was made as its notes `way` say, `seconds` wall seconds in all; None where every roll
+    was made by a process that is gone.
+
+    The mean of the rolls made now, for an expectation is multiplied by windows, not by rolls. Of loading and of steps
+    found done only the notes of the kept roll tell. Where another was the first made now, the one that can have had
+    either, it counts only if there is no other; nor does one that went on from a checkpoint among whole ones.
+    """
+    load, resumed = float(way.get("load_seconds", 0.0)), int(way.get("resumed_at", 0))
+    rolls = way.get("rolls", ())
+    if not rolls or any("made" not in roll for roll in rolls):
+        return Rolled(seconds - load, load, resumed)
+    now = [roll for roll in rolls if roll["made"]]
+    if not now:
+        return None
+    kept = [roll for roll in now if roll["seed"] == way.get("seed")]
+    if not kept:
+        load, resumed = 0.0, 0
+    spent = [roll["seconds"] - (load if roll in kept else 0.0) for roll in now]
+    whole = [one for one, roll in zip(spent, now, strict=True) if (not resumed if roll in kept else roll is not now[0])]
+    return Rolled(math.fsum(whole or spent) / len(whole or spent), load, 0 if whole else resumed)
 
 
 def history(timings: Iterable[Timing]) -> History:

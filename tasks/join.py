@@ -11,6 +11,7 @@ before it as that one is shown, so that no step is left at any join.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -81,12 +82,13 @@ def join_clips(
 
     The answer has `seams`, one for each window but the first: tasks.seams.Seam, the `way` that the windows were brought
     together (tasks.dissolve.Way), what each way that was tried cost (`blurred`), and how many of the shared frames were
-    handed on (`given`); and `windows`, one for each: `gain` and `offset` that its colours were given, and `drift`, how
-    much lighter than the shot's first frame it is on the mean, per channel, -1 for black.
+    handed on (`given`); and `windows`, one for each: `gain` and `offset` that its colours were given, `drift`, how much
+    lighter than the shot's first frame (the plate, where the model begins with it) it is shown on the mean, per
+    channel, -1 for black, and `drift_made`, how much lighter it was made.
     """
     starts = [window.span.range.start for window in plan.windows[1:]]
     meter = SeamMeter(plan.seams, [FrameRange(start, start + plan.overlap) for start in starts])
-    light = Light(plan.seams)
+    shown, made = Light(len(clips)), Light(len(clips))
     tones, meetings = [AS_IT_IS], list[dict[str, Any]]()
     toner = [Toner(AS_IT_IS)]  # of the window that is shown now; its tables go with it
 
@@ -100,24 +102,28 @@ def join_clips(
         tones.append(found.tone)
         toner[0] = Toner(found.tone)
 
+    def show(frame: Frame) -> Frame:
+        made.see(len(tones) - 1, frame)
+        return toner[0].frame(frame)
+
     readers = [_read(clip, ffmpeg=ffmpeg) for clip in clips]
     frames = joined(
         readers,
         [len(clip.range) for clip in clips],
         overlap=plan.overlap,
         meet=meet,
-        show=lambda frame: toner[0].frame(frame),
+        show=show,
     )
     argv = clip_argv(ffmpeg, target, width=plan.width, height=plan.height, rate=plan.spec.native_rate)
     try:
         with FrameWriter(argv, width=plan.width, height=plan.height, what=f"{plan.slate}, join") as writer:
-            with lane(writer.write) as write, lane(meter.see) as measure:
+            with lane(writer.write, abort=writer.kill) as write, lane(meter.see) as measure:
                 # the last window may overhang the shot; what overhangs is not delivered
-                for made, frame in enumerate(islice(frames, plan.native_frames), start=1):
+                for at, frame in enumerate(islice(frames, plan.native_frames)):
                     write(frame)
                     measure(frame)
-                    light.see(frame)
-                    announce(Progress(plan.slate, "join", made, plan.native_frames))
+                    shown.see(bisect(plan.seams, at), frame)
+                    announce(Progress(plan.slate, "join", at + 1, plan.native_frames))
             if writer.written != plan.native_frames:
                 raise MediaError(f"{plan.slate}: {writer.written} frames joined, {plan.native_frames} were planned")
     finally:
@@ -125,8 +131,8 @@ def join_clips(
             reader.close()
     seams = [{**asdict(seam), **found} for seam, found in zip(meter.seams(), meetings, strict=True)]
     windows = [
-        {"gain": list(tone.gain), "offset": list(tone.offset), "drift": drift}
-        for tone, drift in zip(tones, light.drift(), strict=True)
+        {"gain": list(tone.gain), "offset": list(tone.offset), "drift": mended, "drift_made": drifted}
+        for tone, mended, drifted in zip(tones, shown.drift(), made.drift(), strict=True)
     ]
     return {"seams": seams, "windows": windows}
 

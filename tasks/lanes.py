@@ -18,11 +18,14 @@ from models.interface import Frame
 
 
 @contextmanager
-def lane(consume: Callable[[Frame], None], *, depth: int = 4) -> Iterator[Callable[[Frame], None]]:
+def lane(
+    consume: Callable[[Frame], None], *, depth: int = 4, abort: Callable[[], None] = lambda: None
+) -> Iterator[Callable[[Frame], None]]:
     """Gives a function that hands a frame to `consume` in a thread of its own, waiting while `depth` are waiting.
 
-    Leaving the block normally waits until all are consumed; leaving it by an exception drops those that wait. What
-    `consume` raises is raised at the next frame or at the end.
+    Leaving the block normally waits until all are consumed; leaving it by an exception drops those that wait, and calls
+    `abort`, which must end a `consume` that may wait for ever. What `consume` raises is raised at the next frame or at
+    the end.
     """
     waiting: Queue[Frame | None] = Queue(depth)
     failed: list[BaseException] = []
@@ -47,6 +50,7 @@ def lane(consume: Callable[[Frame], None], *, depth: int = 4) -> Iterator[Callab
         yield put
     except BaseException as error:
         failed.append(error)
+        abort()
         raise
     finally:
         waiting.put(None)

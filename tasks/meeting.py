@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from models.interface import Frame, FrameInterpolator
-from tasks.dissolve import Choice, Pair, Way, blended, choose
+from tasks.dissolve import Choice, Pair, Way, blended, choose, middle
 from tasks.tone import AS_IT_IS, Tone, ToneFit, Toner
 from tasks.windows import dissolve_weights
 
@@ -36,7 +36,8 @@ class Meeting:
 
     def document(self) -> dict[str, Any]:
         """As the manifest writes it."""
-        return {"way": self.choice.way.value, "blurred": dict(self.choice.blurred), "given": self.given}
+        why = {"failed": self.choice.failed} if self.choice.failed else {}
+        return {"way": self.choice.way.value, "blurred": dict(self.choice.blurred), "given": self.given, **why}
 
 
 def meeting(
@@ -48,10 +49,17 @@ def meeting(
     """
     given = handed_on(tail, head)
     fit = ToneFit()
-    for earlier, later in zip(tail[given:], head[given:], strict=True):
-        fit.see(earlier, later)
+    for one, other in zip(tail[given:], head[given:], strict=True):
+        fit.see(one, other)
     tone = before.after(fit.tone())
-    pairs = list(_pairs(tail[given:], head[given:], Toner(before), Toner(tone)))
+    judged = middle(len(tail) - given)
+    few = slice(given + judged.start, given + judged.stop)
+    weights = dissolve_weights(len(tail) - given)[judged.start : judged.stop]
+    earlier, later = Toner(before), Toner(tone)
+    pairs = {
+        number: (earlier.frame(one), later.frame(other), weight)
+        for number, one, other, weight in zip(judged, tail[few], head[few], weights, strict=True)
+    }
     return Meeting(before, tone, choose(pairs, interpolator=interpolator), given)
 
 
@@ -63,7 +71,9 @@ def met(
     for frame in tail[: found.given]:
         yield before.frame(frame), None
     way, morphs = found.choice.way, found.choice.morphs
-    for number, pair in enumerate(_pairs(tail[found.given :], head[found.given :], before, after)):
+    weights = dissolve_weights(len(tail) - found.given)
+    for number, (one, other, weight) in enumerate(zip(tail[found.given :], head[found.given :], weights, strict=True)):
+        pair = (before.frame(one), after.frame(other), weight)
         known = morphs.get(number) if way is Way.MORPH else None
         yield blended(pair, way=way, interpolator=interpolator) if known is None else known, pair
 
@@ -76,8 +86,3 @@ def handed_on(tail: Sequence[Frame], head: Sequence[Frame]) -> int:
             break
         same += 1
     return same
-
-
-def _pairs(tail: Sequence[Frame], head: Sequence[Frame], before: Toner, after: Toner) -> Iterator[Pair]:
-    for earlier, later, weight in zip(tail, head, dissolve_weights(len(tail)), strict=True):
-        yield before.frame(earlier), after.frame(later), weight

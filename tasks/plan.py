@@ -25,7 +25,7 @@ from tasks.errors import PlanError
 from tasks.windows import Span
 from tasks.words import told_prompt, window_prompts
 
-VERSIONS: Final[Mapping[str, str]] = {"join": "3", "retime": "1", "encode": "1"}
+VERSIONS: Final[Mapping[str, str]] = {"rolls": "1", "join": "3", "retime": "1", "encode": "1"}
 """Raise one when its step would make other pixels from the same input: old results are then not recalled."""
 
 EXTENSIONS: Final[Mapping[str, str]] = {
@@ -208,7 +208,8 @@ def _plan(
     width, height = _generated_size(delivery_size, spec)
     seed = derived_seed(shot.show, shot.code) if shot.seed is None else shot.seed
     avoided = shot.negative_prompt or spec.negative_prompt
-    windows = _windows(shot, chain, seed=seed, size=(width, height), avoided=avoided, loras=loras)
+    size = (width, height)
+    windows = _windows(shot, chain, interpolator, seed=seed, size=size, avoided=avoided, loras=loras)
     join_key = content_key(
         step="join",
         version=VERSIONS["join"],
@@ -283,6 +284,7 @@ def _experiment(chain: Chain) -> str:
 def _windows(
     shot: Shot,
     chain: Chain,
+    interpolator: InterpolatorSpec,
     *,
     seed: int,
     size: tuple[int, int],
@@ -296,13 +298,15 @@ def _windows(
     # facts that a window does not have are left out, so that keys without them stay what they were
     profile = {"profile": spec.profile} if spec.profile else {}
     changed = {"loras": [[lora.sha256, lora.file.scale] for lora in loras]} if loras else {}
-    # a window that is no picture or does not move is made again too, the first one like any
-    again = {"rerolls": chain.max_rerolls} if chain.max_rerolls else {}
     stills = {stop: anchor.plate for stop, anchor in zip(chain.stops, shot.anchors, strict=True)}
     for index, (span, prompt) in enumerate(zip(chain.spans, prompts, strict=True)):
         arrives = shot.end_plate if index == len(chain.spans) - 1 else stills.get(span.range.end - 1)
         context = chain.context if index else 0
         carries = spec.carries if index else 0
+        # a window that broke down is made again, the first one like any; how a later one meets the one before it is
+        # judged by what the interpolator makes of frames that both made
+        judges = astuple(interpolator) if index and context < chain.overlap else None
+        again = {"rerolls": [chain.max_rerolls, VERSIONS["rolls"], judges]} if chain.max_rerolls else {}
         key = content_key(
             step="generate",
             engine=[spec.engine, spec.version],

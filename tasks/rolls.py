@@ -14,8 +14,9 @@ import logging
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,16 +56,20 @@ class Roll:
     """How many times over its limit the worst of its seam is; up to 1 nobody sees it, infinite for a fault."""
     said: str
     """What is wrong, as people read it; empty for nothing."""
+    seconds: float = 0.0
+    """Wall seconds that it took."""
+    made: bool = True
+    """False if it was found, made by a process that died since."""
 
     def document(self) -> dict[str, Any]:
         """As the manifest writes it; JSON knows no infinity."""
-        return {"seed": self.seed, "over": None if math.isinf(self.over) else self.over, "said": self.said}
+        return {**asdict(self), "over": None if math.isinf(self.over) else self.over}
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Roll:
-        """What `document` wrote."""
+    def found(cls, document: Mapping[str, Any]) -> Roll:
+        """What `document` wrote, in another process."""
         over = document["over"]
-        return cls(document["seed"], math.inf if over is None else over, document["said"])
+        return cls(**{**document, "over": math.inf if over is None else over, "made": False})
 
 
 def seed_of(plan: TakePlan, window: Window, roll: int) -> int:
@@ -79,7 +84,8 @@ def judged(seed: int, fault: Mapping[str, str] | None, seam: Mapping[str, Any] |
     if seam is None:
         return Roll(seed, 0.0, "")
     over, value, limit = worst(seam)
-    return Roll(seed, round(over, 3), f"{value} at its seam, {limit} is wanted" if over > 1 else "")
+    # rounded up: what is over its limit stays so
+    return Roll(seed, math.ceil(over * 1000) / 1000, f"{value} at its seam, {limit} is wanted" if over > 1 else "")
 
 
 def matters(plan: TakePlan, window: Window, fault: Mapping[str, str] | None) -> bool:
@@ -106,9 +112,8 @@ def fault_findings(plan: TakePlan, made: Sequence[Mapping[str, Any]]) -> tuple[F
     found = []
     for window, notes in zip(plan.windows, made, strict=True):
         if (fault := notes.get("fault")) is not None:
-            first, last = (
-                plan.delivery_frame(native) for native in (window.span.segment.start, window.span.segment.end)
-            )
+            first, segment = plan.delivery_frame(window.span.segment.start), window.span.segment
+            last = plan.frames if segment.end >= plan.native_frames else plan.delivery_frame(segment.end)
             found.append(Finding(fault["code"], Severity.ISSUE, first, last, fault["said"], "a window that moves"))
     return tuple(found)
 
@@ -127,6 +132,7 @@ def keep_best(
     and, as `rolls`, what all of them were.
     """
     if found := recall_window(path, key=window.key):
+        _sweep(path)  # a process that died may not have come to it
         return found, False
     what = f"{plan.slate}, window {window.index + 1} of {len(plan.windows)}"
     rolls: list[Roll] = []
@@ -134,13 +140,15 @@ def keep_best(
         aside, key = path.with_stem(f"{path.stem}.roll{number}"), content_key(window=window.key, roll=number)
         last = number == plan.max_rerolls
         if (before := recall_window(aside, key=key)) is not None:
-            rolls.append(Roll.of(before.notes["rolls"][-1]))
+            rolls.append(Roll.found(before.notes["rolls"][-1]))
         else:
             with attempt(work) as own:
-                made = own / path.name
+                made, began = own / path.name, time.perf_counter()
                 notes = make(number, made)
                 fault = notes["fault"] if matters(plan, window, notes["fault"]) else None
-                rolls.append(judged(notes["seed"], fault, see(made) if plan.max_rerolls else None))
+                seam = see(made) if plan.max_rerolls and fault is None else None
+                roll = judged(notes["seed"], fault, seam)
+                rolls.append(replace(roll, seconds=round(time.perf_counter() - began, 3)))
                 told = {**notes, "rolls": [roll.document() for roll in rolls]}
                 if rolls[-1].over <= 1 or (last and chosen(rolls) == number):
                     kept = _keep_window(made, path, key=window.key, notes=told, guard=guard)
@@ -159,7 +167,11 @@ def keep_best(
 def seam_between(
     plan: TakePlan, window: Window, before: Clip, path: Path, *, interpolator: FrameInterpolator, ffmpeg: str
 ) -> Mapping[str, Any]:
-    """The seam of a window's clip with the clip before it, joined as it will be, as the manifest writes seams."""
+    """The seam of a window's clip with the clip before it, as the manifest writes seams.
+
+    Joined as it will be, except that the window before has its own colours still, and that what is usual is what the
+    frames around the seam have.
+    """
     shared = plan.overlap
     early, late = min(len(before.range), shared + REACH), min(len(window.span.range), shared + REACH)
     readers = [
@@ -194,8 +206,10 @@ def leaves_of(path: Path) -> Path:
 def recall_window(path: Path, *, key: str) -> Kept | None:
     """The finished window with all that it left; None if any of it is missing or changed."""
     found = recall(path, key=key)
-    if found is not None and found.notes.get("leaves") and recall(leaves_of(path), key=key) is None:
-        return None
+    if found is not None and (wanted := found.notes.get("leaves")):
+        left = recall(leaves_of(path), key=key)
+        if left is None or left.sha256 != wanted:  # another attempt's, whose clip was not kept any more
+            return None
     return found
 
 
@@ -209,8 +223,9 @@ def _keep_window(made: Path, path: Path, *, key: str, notes: Mapping[str, Any], 
 
 def _choose(best: Path, path: Path, *, key: str, rolls: Sequence[Roll], work: Path, guard: Guard) -> Kept:
     """Give a roll that was put aside the window's name. It stays where it is until that is done."""
-    found = recall(best, key=content_key(window=key, roll=chosen(rolls)))
-    assert found is not None
+    found = recall_window(best, key=content_key(window=key, roll=chosen(rolls)))
+    if found is None:
+        raise StepError(f"{best} has changed since it was made; render again, and look after that disk")
     notes = {**found.notes, "rolls": [roll.document() for roll in rolls]}
     with attempt(work) as own:
         for source, target in ((best, own / path.name), (leaves_of(best), leaves_of(own / path.name))):

@@ -4,8 +4,8 @@ Knows: frames as they are joined, where windows meet. Does not know: engines, fi
 Memory: two pictures of 320 pixels, and three numbers per frame of the clip.
 
 A frame difference or a change of motion means nothing by itself: a fast pan has large ones everywhere. So each is
-divided by the clip's own median. Colour is not: a window that is redder than the one before it shows in a still clip
-and in a busy one alike.
+divided by the clip's own median away from its seams. Colour is not: a window that is redder than the one before it
+shows in a still clip and in a busy one alike.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Seam:
     turn: float
     """Greatest change of motion from one pair of frames to the next there, over the clip's median."""
     restless: tuple[float, float]
-    """Jump and turn that one in twenty frames of the whole clip reaches: an unsteady camera has them everywhere."""
+    """Jump and turn that one in twenty frames of the clip reaches away from its seams: an unsteady camera has them
+    everywhere."""
     likeness: float
     """Mean SSIM of the frames that both windows show, before they are blended; 1 where they share none."""
 
@@ -95,9 +96,9 @@ class SeamMeter:
 
     def seams(self) -> tuple[Seam, ...]:
         """After the last frame."""
-        usual = max(LEAST_DIFFERENCE, _median(self._differences[1:]))
-        steady = max(LEAST_TURN, _median(self._turns[2:]))
-        restless = (_nearly_most(self._differences[1:]) / usual, _nearly_most(self._turns[2:]) / steady)
+        differences, turns = self._elsewhere(self._differences, 1, 1), self._elsewhere(self._turns, 2, 2)
+        usual, steady = max(LEAST_DIFFERENCE, _median(differences)), max(LEAST_TURN, _median(turns))
+        restless = (_nearly_most(differences) / usual, _nearly_most(turns) / steady)
         found = []
         for number, (frame, shared) in enumerate(zip(self._seams, self._shared, strict=True)):
             # the transition into the first shared frame up to the one out of the last
@@ -116,6 +117,12 @@ class SeamMeter:
                 )
             )
         return tuple(found)
+
+    def _elsewhere(self, values: Sequence[float], first: int, reach: int) -> list[float]:
+        """Of values from number `first` on those of no seam, which end `reach` transitions after what is shared: a seam
+        is not measured by itself. All of them where the clip is nothing but seams."""
+        own = {at for shared in self._shared for at in range(shared.start, shared.end + reach)}
+        return [value for at, value in enumerate(values) if at >= first and at not in own] or list(values[first:])
 
 
 def worst(seam: Mapping[str, Any]) -> tuple[float, str, str]:

@@ -43,7 +43,7 @@ from tasks.plan import PlannedDelivery, TakePlan, Window, content_key
 from tasks.progress import Progress, announce
 from tasks.publish import manifest, publish
 from tasks.retime import retime_clip
-from tasks.rolls import keep_best, leaves_of, seam_between, seed_of, stop_if_broken
+from tasks.rolls import keep_best, leaves_of, seam_between, seed_of
 from tasks.sheet import contact_sheet
 
 LOG: Final = logging.getLogger("dailies")
@@ -109,10 +109,7 @@ def _once(place: Place, path: Path, *, key: str, make: Callable[[Path], Mapping[
 def generate(
     plan: TakePlan, window: Window, *, before: Clip | None, interpolator: FrameInterpolator, place: Place
 ) -> Done[tuple[Clip, Mapping[str, Any]]]:
-    """One window's clip, and how it was made. The engine is loaded only if the window is not there yet.
-
-    Raises StepError if it broke down and others would go on from it.
-    """
+    """One window's clip, and how it was made. The engine is loaded only if the window is not there yet."""
     started = time.perf_counter()
     path = place.work / "windows" / f"{window.index:03d}.mkv"
     state = path.with_suffix(".state")
@@ -126,6 +123,7 @@ def generate(
             before=before,
             weights=place.weights,
             ffmpeg=place.ffmpeg,
+            roll=roll,
             seed=seed_of(plan, window, roll),
             beside=Beside(state, carried, leaves_of(target)),
         )
@@ -140,9 +138,7 @@ def generate(
     clip = Clip(kept.path, kept.sha256, kept.bytes, window.span.range, plan.spec.native_rate, plan.width, plan.height)
     step = f"generate window {window.index + 1} of {len(plan.windows)}"
     counts = f"{len(clip.range)} frames"
-    done = _finish(plan.slate, step, (clip, kept.notes), made=made, started=started, counts=counts)
-    stop_if_broken(plan, window, kept.notes)
-    return done
+    return _finish(plan.slate, step, (clip, kept.notes), made=made, started=started, counts=counts)
 
 
 @task(name="join", task_run_name="{plan.slate} join", cache_policy=NO_CACHE)

@@ -12,8 +12,7 @@ two per cent of gain and one per cent of offset against the one before it.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -110,31 +109,29 @@ class ToneFit:
 
 
 class Light:
-    """How light each window of a joined clip is on the mean, against the clip's first frame."""
+    """How light the windows of a shot are on the mean, against the shot's first frame."""
 
-    def __init__(self, seams: Sequence[int]) -> None:
-        """`seams`: frame at which each window after the first takes over."""
-        self._ends = [*seams, sys.maxsize]
-        self._seen = 0
-        self._first = np.zeros(3)
-        self._sums = [np.zeros(3) for _ in self._ends]
-        self._counts = [0 for _ in self._ends]
+    def __init__(self, windows: int) -> None:
+        self._first: Floats | None = None
+        self._sums = [np.zeros(3) for _ in range(windows)]
+        self._counts = [0] * windows
 
-    def see(self, frame: Frame) -> None:
-        """The next frame."""
+    def see(self, window: int, frame: Frame) -> None:
+        """A frame of a window, from 0; the first that is seen is what all are held against."""
         mean = _light()[frame[::STRIDE, ::STRIDE]].reshape(-1, 3).mean(axis=0)
-        if not self._seen:
+        if self._first is None:
             self._first = mean
-        window = next(number for number, end in enumerate(self._ends) if self._seen < end)
         self._sums[window] += mean
         self._counts[window] += 1
-        self._seen += 1
 
-    def drift(self) -> list[list[float]]:
-        """For each window and channel: 0 as light as the first frame, 0.01 one per cent lighter."""
-        first = np.maximum(self._first, 1e-4)
-        means = [total / max(1, count) for total, count in zip(self._sums, self._counts, strict=True)]
-        return [[round(float(value), 5) for value in mean / first - 1] for mean in means]
+    def drift(self) -> list[list[float] | None]:
+        """For each window and channel: 0 as light as the first frame, 0.01 one per cent lighter; None for a window of
+        which nothing was seen."""
+        first = np.maximum(np.zeros(3) if self._first is None else self._first, 1e-4)
+        return [
+            [round(float(value), 5) for value in total / count / first - 1] if count else None
+            for total, count in zip(self._sums, self._counts, strict=True)
+        ]
 
 
 def _three(values: Iterable[Any]) -> tuple[float, float, float]:

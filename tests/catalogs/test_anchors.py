@@ -48,6 +48,23 @@ def test_what_cannot_be_read_is_refused(cell: str) -> None:
         read_anchors(cell)
 
 
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("every 4s=a.png; 8s=b.png", "8s=b.png"),
+        ("every 4s=a.png; b.png; 12 S = c.png", "12 S = c.png"),
+        ("every 4s=a.png; every 8s=b.png", "every 8s=b.png"),
+        ("every 4s=a.png; 8s=", "8s="),
+    ],
+)
+def test_a_time_behind_every_is_no_path(cell: str, shown: str) -> None:
+    """Two ways of writing in one cell are refused as such, not as a file that is not there; other names may hold =."""
+    with pytest.raises(CellError, match="E328") as caught:
+        read_anchors(cell)
+    assert caught.value.words["detail"] == f"behind every only the first still has a time, and {shown} has one"
+    assert read_anchors("every 4s=a.png; take=2.png; 8s.png")[1:] == ((8, "take=2.png"), (12, "8s.png"))
+
+
 def test_there_is_a_most() -> None:
     """A cell of a thousand stills is a slip."""
     assert len(read_anchors("every 1s=a" + ";a" * (MOST_ANCHORS - 1))) == MOST_ANCHORS
@@ -110,6 +127,8 @@ def test_anchors_of_a_row_are_opened_as_plates_are(desk: Any) -> None:
     ]
     assert shot.stills == (shot.plate, *(anchor.plate for anchor in shot.anchors))
     assert (shot.context, shot.overlap, shot.max_rerolls) == ("frames-9", 13, 0)
+    (told,) = desk.one(anchors="every 0.5s=b.png; 1s=a.png").problems
+    assert (told.code, told.remedy) == ("E328", "write 4s=plates/a.png; 8s=plates/b.png")
     result = desk.one(anchors="0.5s=none.png; 1s=../a.png; 1.2s=turned.png")
     assert [(one.code, one.value) for one in result.problems] == [
         ("E402", "none.png"),

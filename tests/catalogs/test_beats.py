@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+from contextlib import suppress
 from fractions import Fraction
 
 import pytest
@@ -72,6 +75,50 @@ def test_what_cannot_be_meant_is_refused_with_the_remedy(prompt: str, said: str)
     [complaint] = beat_complaints(Shot("A", "B", 48, prompt=prompt))
     assert (complaint.code, complaint.column) == ("E326", "prompt")
     assert said in str(complaint)
+
+
+@pytest.mark.parametrize(
+    ("shape", "most"),
+    [
+        ("[1{n}-1{n}x]", " "),
+        ("[1{n}to{n}1{n}x]", "\t "),
+        ("[1s{n}-{n}1{n}s{n}x", " "),
+        ("[{n}-1x]", "1"),
+        ("[1{n}-1{n}x]", "."),
+        ("[{n}s4x]", "4:"),
+        ("{n}", "["),
+        ("{n}", "[4 -"),
+    ],
+)
+def test_hostile_brackets_are_read_at_once(shape: str, most: str) -> None:
+    """Ten thousand characters that begin like times take no longer than a person notices: no search is cubic."""
+    fill = most * (10_000 // (len(most) * max(1, shape.count("{n}"))))
+    prompt = "x " + shape.replace("{n}", fill)
+    began = time.perf_counter()
+    with suppress(ValueError):
+        read_beats(prompt)
+    assert time.perf_counter() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("x [  4   s\n" + "and many words " * 9 + "] b", "[4 s and many words "),
+        ("x [4s a boat that comes in from the left, slowly, and then turns", "the bracket of [4s a boat that comes"),
+        ("x [1" + " " * 99 + "-" + " " * 99 + "4s] b", "[1 - 4s] is no time"),
+    ],
+)
+def test_a_long_bracket_that_begins_with_seconds_is_meant(prompt: str, said: str) -> None:
+    """However much stands behind the seconds or between their signs: a bracket left open is not read as words."""
+    with pytest.raises(ValueError, match=re.escape(said)):
+        read_beats(prompt)
+
+
+def test_more_than_forty_characters_are_no_time() -> None:
+    """Digits without a unit and without an end are words."""
+    with pytest.raises(ValueError, match="is no time"):
+        read_beats(f"x [{'1' * 40}] y")
+    assert read_beats(f"x [{'1' * 41}] y") == (f"x [{'1' * 41}] y", ())
 
 
 @given(preface=WORDS, times=TIMES, words=st.lists(WORDS, min_size=6, max_size=6))

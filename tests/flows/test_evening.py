@@ -182,7 +182,7 @@ def test_a_batch_that_is_ending_is_waited_for_and_another_begun(
     found = run_night(settings, until="", wishes=wishes, asked=["profile"], said=hear)
     assert said == [
         f"{batch.name} is ending; the next batch begins when it is over",
-        f"{batch.name} is ending: 0 of 0 done",
+        f"{batch.name} is ending: no shot was handed out yet",
         f"{batch.name} is over: 0 of 1 done",
     ]
     assert server.made == [{"until": "", **wishes}] * (1 + turned_away)
@@ -276,7 +276,7 @@ def test_a_batch_whose_flow_run_is_gone_is_taken_up_while_waited_for(
 
     _, said = wait(catalogue, server, at, batch.name)
     assert said == [
-        f"{batch.name} is ending: 0 of 0 done",
+        f"{batch.name} is ending: no shot was handed out yet",
         f"{batch.name}: whoever followed it is gone; it is taken up again",
     ]
     assert server.made == [{"resume": True}]

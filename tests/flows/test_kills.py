@@ -68,7 +68,7 @@ def test_sigkill_in_every_step(step: str, nth: int, finished: int, house: House,
     version = house.home / "deliveries/AGM/SQ010/SH0010/v001"
     assert version.exists() is (step == "published")
     status: dict[str, Any] = house.json("status")
-    assert status["rendering"] == [{"shot": "AGM/SH0010", "running": False}]
+    assert status["rendering"] == [{"shot": "AGM/SH0010", "running": False, "state": "interrupted"}]
 
     [report] = house.json("render")["shots"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from tiny_chains import FRAMES
 from tiny_engines import HEIGHT, WIDTH
 
 from models.interface import ClipRequest
@@ -38,3 +40,9 @@ def window(deep_plate: Path) -> ClipRequest:
         prompt="a slow move over the sea at dawn",
         negative_prompt="red noise",
     )
+
+
+@pytest.fixture
+def request_(window: ClipRequest) -> ClipRequest:
+    """The first window of a shot of several."""
+    return replace(window, frames=FRAMES, steps=2, shot_frames=64)

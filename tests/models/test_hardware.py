@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from models.cards import card, cards
 from models.hardware import CARDS_GIB, does, hardware_page, main, weight_on_disk
+from tasks.frames import WORKING_PIX_FMT
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/hardware.md"
 
@@ -53,6 +55,13 @@ def test_the_page_says_how_windows_are_chained() -> None:
             trained, more = row.split(" | ")[1:3]
             assert trained == ", ".join(f"`{kind}`" for kind in found.contexts)
             assert more == (", ".join(f"`{kind}`" for kind in found.experimental) or "-")
+
+
+def test_the_page_says_how_deep_a_clip_is() -> None:
+    """Frames that are handed on were on disk in the working format: the page names it and its bits a channel."""
+    chained = hardware_page(cards()).partition("## How windows are chained")[2].partition("**Latents**")[0]
+    assert f"16 bits a channel in memory and to {re.sub('[^0-9]', '', WORKING_PIX_FMT)} on\ndisk" in chained
+    assert f"`{WORKING_PIX_FMT}`" in chained
 
 
 def test_both_experts_lie_on_disk() -> None:

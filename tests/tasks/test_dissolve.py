@@ -54,7 +54,7 @@ def test_a_morph_beats_a_fade_and_a_cut(still: Frame, off: tuple[float, float]) 
     """Of windows up to three pixels apart: half a hard cut's error at most, seven tenths of a fade's; it is chosen."""
     pairs, truth = panned(still, off)
     flow = FlowInterpolator()
-    found = choose(pairs, interpolator=flow)
+    found = choose({at: pairs[at] for at in middle(OVERLAP)}, interpolator=flow)
     assert found.way is Way.MORPH
     assert found.blurred["morph"] < found.blurred["fade"]
     frames = [blended(pair, way=found.way, interpolator=flow) for pair in pairs]
@@ -70,18 +70,18 @@ def test_windows_that_agree_keep_their_bits(still: Frame) -> None:
     """Equal frames come out as they went in, whatever the way; grain is weighted, not moved."""
     frame = seen(still, 0)
     pair = (frame, frame, Fraction(1, 3))
-    assert choose([pair], interpolator=Broken()).way is Way.SAME  # type: ignore[arg-type]
+    assert choose({0: pair}, interpolator=Broken()).way is Way.SAME  # type: ignore[arg-type]
     for way in Way:
         assert np.array_equal(blended(pair, way=way, interpolator=Broken()), frame)
     grain = np.random.default_rng(1).normal(0, 60, frame.shape)
     other = np.clip(frame + grain, 0, 65535).astype(np.uint16)
-    assert choose([(frame, other, Fraction(1, 2))], interpolator=Broken()).way is Way.SAME  # type: ignore[arg-type]
+    assert choose({0: (frame, other, Fraction(1, 2))}, interpolator=Broken()).way is Way.SAME  # type: ignore[arg-type]
 
 
 def test_a_morph_that_tears_is_not_taken(still: Frame) -> None:
     """An interpolator that finds no motion and makes noise of it costs more detail than a fade does."""
     pairs, _ = panned(still, (1.0, 0.5))
-    found = choose(pairs, interpolator=Torn())  # type: ignore[arg-type]
+    found = choose({at: pairs[at] for at in middle(OVERLAP)}, interpolator=Torn())  # type: ignore[arg-type]
     assert found.way is Way.FADE
     assert found.blurred["fade"] < found.blurred["morph"]
 
@@ -111,9 +111,10 @@ class Broken:
 def test_an_interpolator_that_gives_up_costs_no_shot(still: Frame) -> None:
     """What cannot be morphed is faded."""
     pair = (seen(still, 0), seen(still, 5), Fraction(1, 2))
-    found = choose([pair], interpolator=Broken())  # type: ignore[arg-type]
+    found = choose({0: pair}, interpolator=Broken())  # type: ignore[arg-type]
     assert found.way is Way.FADE
     assert set(found.blurred) == {"fade"}
+    assert found.failed == "gone"
     made = blended(pair, way=Way.MORPH, interpolator=Broken())  # type: ignore[arg-type]
     assert np.array_equal(made, fade(*pair))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -78,6 +79,33 @@ def test_without_a_card_the_prior_per_megapixel_counts() -> None:
     preview = plan_take(SHOT, generator_spec(WAN, engine="animatic"), interpolator=FLOW)
     assert estimate(preview, WAN) == estimate(preview)
     assert plan_json(preview, card=WAN)["measured_on"] == ""
+
+
+def test_rolls_that_lie_aside_take_room() -> None:
+    """Each reroll is one more clip of the longest window on disk, 6 bytes a pixel at least; it takes no time that is
+    foreseen."""
+    found = [estimate(planned(frames=150, max_rerolls=rerolls), WAN) for rerolls in range(4)]
+    assert [len(window.span.range) for window in planned(frames=150).windows] == [81, 77]
+    more = [after.bytes - before.bytes for before, after in pairwise(found)]
+    assert min(more) >= 81 * 1280 * 720 * 6
+    assert max(more) - min(more) <= 1
+    assert len({one.seconds for one in found}) == 1
+
+
+@pytest.mark.parametrize("found", [found for found in MODELS if found.experimental], ids=lambda found: found.name)
+def test_what_windows_leave_takes_room(found: object) -> None:
+    """38 latents in float32 (what the real decoders look back) by each window but the last and each reroll of one."""
+    assert isinstance(found, type(WAN))
+    shot = replace(SHOT, frames=5 * found.longest_window, rate=found.rate, plate=PLATE if found.needs_plate else None)
+    shot = replace(shot, model=found.name, context="latents-1", max_rerolls=2)
+    plan = plan_take(shot, generator_spec(found), interpolator=FLOW)
+    area = (plan.width // found.spatial_stride) * (plan.height // found.spatial_stride)
+    left = 4 * 38 * found.latent_channels * area * (len(plan.windows) - 1 + 2)
+    without = replace(plan, spec=replace(plan.spec, carries=0))
+    assert len(plan.windows) > 1
+    assert left <= estimate(plan).bytes - estimate(without).bytes <= 2 * left
+    alone = replace(plan, windows=plan.windows[:1])
+    assert estimate(alone) == estimate(replace(alone, spec=without.spec)), "nothing goes on from it"
 
 
 def test_a_prior_holds_on_the_machine_it_was_measured_on() -> None:

@@ -17,12 +17,14 @@ from tasks.dryrun import generation_seconds, step_seconds
 from tasks.engines import ANIMATIC
 from tasks.history import (
     NEWEST,
+    Rolled,
     Trust,
     engine_seconds,
     expected_of,
     finish_seconds,
     history,
     load_seconds,
+    rolled,
     timed_as,
 )
 from tasks.plan import TakePlan, plan_take
@@ -107,6 +109,40 @@ def test_another_size_is_scaled_by_the_models_arithmetic() -> None:
 def test_a_window_resumed_at_its_last_step_is_no_measure() -> None:
     """No step was left to do: nothing follows for a whole window."""
     assert expect([window(3.0, steps=0)])[2] == Trust.PRIOR
+
+
+@pytest.mark.parametrize(
+    ("rolls", "kept", "way", "found"),
+    [
+        ([(100, True)], 0, {}, Rolled(100, 0, 0)),
+        ([(100, True)], 0, {"load_seconds": 30.0, "resumed_at": 7}, Rolled(70, 30, 7)),
+        ([(100, True), (140, True)], 0, {}, Rolled(120, 0, 0)),
+        ([(130, True), (140, True)], 0, {"load_seconds": 30.0}, Rolled(120, 30, 0)),
+        ([(20, True), (140, True), (100, True)], 0, {"resumed_at": 7}, Rolled(120, 0, 0)),
+        ([(900, True), (140, True)], 1, {}, Rolled(140, 0, 0)),
+        ([(900, True), (140, True), (100, True)], 2, {}, Rolled(120, 0, 0)),
+        ([(100, False), (20, True)], 1, {"load_seconds": 5.0, "resumed_at": 7}, Rolled(15, 5, 7)),
+        ([(100, False), (140, True)], 0, {"load_seconds": 30.0, "resumed_at": 7}, Rolled(140, 0, 0)),
+        ([(100, False), (900, True), (140, True)], 0, {"load_seconds": 30.0, "resumed_at": 7}, Rolled(140, 0, 0)),
+        ([(100, False), (140, False)], 1, {"load_seconds": 30.0}, None),
+    ],
+)
+def test_a_window_takes_what_one_roll_took(
+    rolls: list[tuple[float, bool]], kept: int, way: dict[str, float], found: Rolled | None
+) -> None:
+    """The mean of those made now; loading and a checkpoint are known of the kept one, and had by the first at most:
+    such a one does not count beside others, and what a process that died took counts for nothing."""
+    notes = [
+        {"seed": 5 + 2 * number, "over": 1.5, "said": "", "seconds": seconds, "made": made}
+        for number, (seconds, made) in enumerate(rolls)
+    ]
+    assert rolled({**way, "seed": 5 + 2 * kept, "rolls": notes}, 2000.0) == found
+
+
+@pytest.mark.parametrize("rolls", [{}, {"rolls": []}, {"rolls": [{"seed": 5, "over": 0.0, "said": ""}]}])
+def test_notes_without_times_of_rolls_are_one_roll(rolls: dict[str, object]) -> None:
+    """Written before rolls were timed, or by a benchmark: all the seconds are the window's, but for the loading."""
+    assert rolled({"seed": 5, "load_seconds": 30.0, "resumed_at": 7, **rolls}, 100.0) == Rolled(70.0, 30.0, 7)
 
 
 def test_the_least_certain_window_speaks_for_the_shot() -> None:

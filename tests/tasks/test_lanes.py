@@ -86,3 +86,19 @@ def test_a_block_that_fails_drops_what_waits() -> None:
             put(numbered(value))
         raise KeyError
     assert len(seen) <= 2
+
+
+def test_a_lane_that_would_wait_for_ever_is_ended() -> None:
+    """Ctrl-C while what a lane feeds has stalled: `abort` ends it, and the block is left at once."""
+    gone = threading.Event()
+
+    def stalled(frame: Frame) -> None:
+        gone.wait(60)
+        raise BrokenPipeError
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), lane(stalled, depth=1, abort=gone.set) as put:
+        put(numbered(0))
+        put(numbered(1))
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 10

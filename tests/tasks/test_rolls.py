@@ -20,6 +20,8 @@ from tasks.engines import spec_for
 from tasks.errors import StepError
 from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter
+from tasks.join import join_clips
+from tasks.keep import keep
 from tasks.plan import TakePlan, plan_take
 from tasks.rolls import (
     Roll,
@@ -154,11 +156,70 @@ def test_no_roll_is_made_twice_when_somebody_dies(cards: Table) -> None:
     assert kept.notes["seed"] == seed_of(cards.plan, cards.plan.windows[1], 1)
 
 
-def test_what_a_window_left_belongs_to_it(cards: Table) -> None:
-    """A window whose leavings are gone or changed is not finished: the next one could not go on from it."""
+@pytest.mark.parametrize("at", range(8))
+def test_a_death_between_any_two_files_costs_no_roll(cards: Table, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file is the first that a process does not keep any more, the next process ends with the same window,
+    and makes again at most the roll that was at work."""
+    cards.offs = {0: 60, 1: 30, 2: 50}
+    kept = 0
+
+    def dying(*words: Any, **named: Any) -> Any:
+        nonlocal kept
+        if kept == at:
+            raise KeyboardInterrupt
+        kept += 1
+        return keep(*words, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("tasks.rolls.keep", dying)
+        cards.play()
+    found, _ = cards.play()
+    assert len(cards.dealt) <= 4
+    assert found.notes["seed"] == seed_of(cards.plan, cards.plan.windows[1], 1)
+    assert leaves_of(cards.path).read_bytes() == b"left by roll 1"
+    assert recall_window(cards.path, key=cards.plan.windows[1].key) is not None
+    assert not list(cards.path.parent.glob("*roll*"))
+
+
+def test_a_disk_without_links_is_no_hindrance(cards: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file cannot be linked it is copied."""
+
+    def refused(*_: Any) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refused)
+    cards.offs = {0: 60, 1: 30, 2: 50}
     cards.play()
+    assert recall_window(cards.path, key=cards.plan.windows[1].key) is not None
+
+
+def test_what_a_window_left_belongs_to_it(cards: Table) -> None:
+    """A window whose leavings are gone, changed or another attempt's is not finished: the next one could not go on."""
+    key = cards.plan.windows[1].key
+    cards.play()
+    other = cards.work / "other"
+    other.write_bytes(b"left by somebody else, and kept")
+    keep(other, leaves_of(cards.path), key=key)
+    assert recall_window(cards.path, key=key) is None
+    cards.play()
+    assert recall_window(cards.path, key=key) is not None
     leaves_of(cards.path).write_bytes(b"something else")
-    assert recall_window(cards.path, key=cards.plan.windows[1].key) is None
+    assert recall_window(cards.path, key=key) is None
+
+
+def test_a_seam_is_judged_nearly_as_it_will_be_joined(cards: Table) -> None:
+    """What a roll is judged by is what the manifest will say of its seam, to a tenth: the clip is a steady pan."""
+    for off in (0, 12):
+        cards.offs = {0: off, 1: off, 2: off}
+        kept, _ = cards.play()
+        judged_by = cards.see(kept.path)
+        window = cards.plan.windows[1]
+        clips = [cards.before, replace(cards.before, path=kept.path, range=window.span.range)]
+        flow = FlowInterpolator()
+        [seam] = join_clips(cards.plan, clips, cards.work / "j.mkv", interpolator=flow, ffmpeg=cards.ffmpeg)["seams"]
+        for name in ("jump", "turn", "likeness"):
+            assert judged_by[name] == pytest.approx(seam[name], rel=0.1)
+        cards.path.unlink()
 
 
 def test_without_rerolls_nothing_is_measured(tmp_path: Path, plate_path: Path, ffmpeg: str) -> None:
@@ -187,6 +248,7 @@ def test_a_fault_at_the_end_is_a_finding(cards: Table) -> None:
     assert cards.dealt == [0]
     [finding] = fault_findings(cards.plan, [NONE, kept.notes])
     assert (finding.code, finding.severity) == ("black", Severity.ISSUE)
+    assert finding.frame_out == cards.plan.frames
     assert finding.frame_in == cards.plan.delivery_frame(cards.plan.windows[1].span.segment.start)
     frozen = {"fault": {"code": "frozen", "said": "does not move"}}
     cards.path.unlink()
@@ -201,4 +263,4 @@ def test_the_least_over_its_limit_is_chosen() -> None:
     rolls = [dark, Roll(2, 1.5, ""), Roll(3, 1.2, ""), Roll(4, 1.2, "")]
     assert chosen(rolls) == 2
     assert chosen([dark, dark]) == 0
-    assert Roll.of(dark.document()) == dark
+    assert Roll.found(dark.document()) == replace(dark, made=False)

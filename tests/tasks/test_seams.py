@@ -18,7 +18,7 @@ from catalogs.timebase import FrameRange
 from models.interface import Frame, InterpolatorSpec
 from tasks.engines import spec_for
 from tasks.plan import plan_take
-from tasks.seams import JUMP_LIMIT, Seam, SeamMeter, likeness, seam_findings
+from tasks.seams import JUMP_LIMIT, Seam, SeamMeter, likeness, seam_findings, worst
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,26 @@ def test_a_steady_pan_has_no_seam(still: Frame) -> None:
     assert seam.jump == pytest.approx(1, abs=0.1)
     assert seam.turn < 2
     assert seam.colour < 0.5
+
+
+@pytest.mark.parametrize("windows", [2, 13], ids=["as a roll is judged", "as a long shot is joined"])
+def test_a_lurch_over_the_whole_overlap_is_no_excuse_for_itself(still: Frame, windows: int) -> None:
+    """What happens at the seams is not what is usual in the clip, however many of its frames lie there."""
+    length, overlap = 21, 5
+    steps: list[float] = []
+    for _ in range(windows):
+        steps += [0.5] * (length - overlap) + [8.0] * overlap
+    steps = [0.5] * length + steps[:-overlap] if windows == 2 else steps
+    starts = [at for at, step in enumerate(steps) if step > 1 and steps[at - 1] < 1]
+    meter = SeamMeter([at + 2 for at in starts], [FrameRange(at, at + overlap) for at in starts])
+    place = 0.0
+    for step in steps:
+        place = (place + step) % 300
+        meter.see(np.ascontiguousarray(np.roll(still, -round(place * 2), axis=1)[:, :320]))
+    for seam in meter.seams():
+        assert seam.jump > 2
+        assert seam.restless[0] < 1.5
+        assert worst(asdict(seam))[0] > 1
 
 
 def test_a_motion_that_starts_anew_turns(still: Frame) -> None:

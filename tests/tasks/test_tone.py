@@ -101,9 +101,10 @@ def test_tones_add_up(first: tuple[float, ...], second: tuple[float, ...], shift
 
 def test_light_is_told_per_window() -> None:
     """Against the clip's first frame, by channel, in linear light."""
-    light = Light([2])
+    light = Light(3)
     flat = np.full((16, 16, 3), 30000, np.uint16)
-    for frame in (flat, flat, Toner(Tone((1.1, 1.0, 0.9))).frame(flat)):
-        light.see(frame)
+    for window, frame in ((0, flat), (0, flat), (1, Toner(Tone((1.1, 1.0, 0.9))).frame(flat))):
+        light.see(window, frame)
     assert light.drift()[0] == [0.0, 0.0, 0.0]
     assert light.drift()[1] == pytest.approx([0.1, 0.0, -0.1], abs=0.001)
+    assert light.drift()[2] is None
