@@ -66,7 +66,7 @@ def frames(*, off: float, gain: float) -> Iterator[Frame]:
     """A pan that comes back to where it began: frame WINDOW - OVERLAP is frame 0."""
     chance = np.random.default_rng(3)
     still = np.zeros((HEIGHT + 96, WIDTH + 96, 3), np.float32)
-    for size in (4, 16, 64):
+    for size in (16, 64, 256):  # smooth: 300 seconds of grain would be twenty gigabytes
         noise = chance.normal(0, 1, (HEIGHT // size + 32, WIDTH // size + 32, 3)).astype(np.float32)
         still += cv2.resize(noise, (still.shape[1], still.shape[0]), interpolation=cv2.INTER_CUBIC)
     still = 32768 + still * (9000 / float(still.std()))

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from catalogs.timebase import rate_display, rate_text
+from catalogs.timebase import FIRST_FRAME, rate_display, rate_text
 from tasks.admission import duration
 from tasks.morning_page import brief
 
@@ -240,8 +240,20 @@ def rendered(batch: Mapping[str, Any], *, as_json: bool) -> None:
             str(Path(entry["manifest"]).parent) if entry["manifest"] else Text(entry["error"], style="red"),
         )
     _print_table(table)
+    for entry in batch["shots"]:
+        for finding in entry["findings"]:
+            OUT.print(Text(f"{entry['slate']}: {finding_line(finding)}", style="yellow"), soft_wrap=True)
     failed = sum(1 for entry in batch["shots"] if entry["error"])
     OUT.print(f"{counted(len(batch['shots']) - failed, 'shot')} done, {failed} failed, {batch['seconds']:.1f} s.")
+
+
+def finding_line(finding: Mapping[str, Any]) -> str:
+    """`seam from 1093 to 1102: colour 13.9, 2 is wanted`; frames as the contact sheet numbers them."""
+    where = ""
+    if finding["frame_in"] is not None:
+        first, last = FIRST_FRAME + finding["frame_in"], FIRST_FRAME + finding["frame_out"] - 1
+        where = f" at {first}" if last <= first else f" from {first} to {last}"
+    return f"{finding['code']}{where}: {finding['value']}, {finding['limit']} is wanted"
 
 
 def interrupted() -> None:

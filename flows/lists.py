@@ -53,13 +53,14 @@ def rules(settings: Settings, *, show: str | None) -> SubmissionRules:
     for name in engines.model_names(settings.weights):
         spec = engines.rules_for(name, engine=settings.engine, weights=settings.weights)
         # no bounds on size: a delivery may be larger or smaller than what the model makes, it is scaled
-        # the model's own engine counts: a list that is previewed keeps its LoRAs for the real thing
+        # the model's own engine counts: a list that is previewed keeps its LoRAs for the real thing, and asks nothing
+        # of its windows that would be refused then
         own = engines.rules_for(name, weights=settings.weights)
         models[name] = ModelRules(
             needs_plate=spec.needs_plate,
             needs_prompt=spec.needs_prompt,
             takes_loras=own.engine != ANIMATIC,
-            judge=partial(chain_complaints, spec=spec),
+            judge=partial(chain_complaints, spec=own),
         )
     cards = lora_cards(settings.weights).values()
     loras = LoraRules(

@@ -18,8 +18,10 @@ def report(
     deliverables: Sequence[Mapping[str, Any]] = (),
     manifest: Path | None = None,
     seconds: Mapping[str, float] | None = None,
+    findings: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A shot's entry; `seconds` names only the steps that ran now. Paths are absolute."""
+    """A shot's entry; `seconds` names only the steps that ran now, `findings` are those of footage that was published
+    now. Paths are absolute."""
     return {
         "slate": plan.slate,
         "show": plan.shot.show,
@@ -30,6 +32,7 @@ def report(
         "deliverables": [dict(deliverable) for deliverable in deliverables],
         "manifest": str(manifest) if manifest else None,
         "seconds": dict(seconds or {}),
+        "findings": [dict(finding) for finding in findings],
     }
 
 
@@ -46,4 +49,5 @@ def bare_report(name: str, *, error: str, status: Status = Status.FAILED) -> dic
         "deliverables": [],
         "manifest": None,
         "seconds": {},
+        "findings": [],
     }

@@ -27,7 +27,7 @@ from tasks.errors import MachineNotReadyError, StepError
 from tasks.history import rolled
 from tasks.keep import sweep_superseded
 from tasks.plan import TakePlan, Window
-from tasks.publish import deliverable_json
+from tasks.publish import deliverable_json, finding_json
 from tasks.transient import is_transient
 
 LOG: Final = logging.getLogger("dailies")
@@ -113,7 +113,15 @@ def settle(begun: Begun, made: Published, catalogue: Catalogue, seconds: Mapping
     )
     sweep_superseded(place.work.parent, place.work)
     files = [deliverable_json(made_one, str(place.version / made_one.path.name)) for made_one in made.deliverables]
-    done = report(plan, status=Status.REVIEW, deliverables=files, manifest=made.manifest, seconds=seconds)
+    findings = [finding_json(finding) for finding in made.findings]
+    done = report(
+        plan,
+        status=Status.REVIEW,
+        deliverables=files,
+        manifest=made.manifest,
+        seconds=seconds,
+        findings=findings,
+    )
     result_artifact(done)
     return done
 

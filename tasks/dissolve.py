@@ -81,12 +81,13 @@ def choose(pairs: Mapping[int, Pair], *, interpolator: FrameInterpolator) -> Cho
     judged = [number for number, pair in pairs.items() if _distance(pair[0], pair[1]) > ALIKE]
     if not judged:
         return Choice(Way.SAME, {}, {})
-    cost = {Way.FADE: statistics.fmean(blurred(*pairs[number], fade(*pairs[number])) for number in judged)}
+    wanted = {number: expected(*pairs[number]) for number in judged}
+    cost = {Way.FADE: statistics.fmean(blurred(fade(*pairs[number]), detail) for number, detail in wanted.items())}
     morphs: dict[int, Frame] = {}
     failed = ""
     try:
         morphs = {number: morph(*pairs[number], interpolator=interpolator) for number in judged}
-        cost[Way.MORPH] = statistics.fmean(blurred(*pairs[number], frame) for number, frame in morphs.items())
+        cost[Way.MORPH] = statistics.fmean(blurred(frame, wanted[number]) for number, frame in morphs.items())
     except EngineError as error:
         failed = str(error)
     way = min(cost, key=lambda way: cost[way])
@@ -100,13 +101,17 @@ def middle(overlap: int) -> range:
     return range(first, first + count)
 
 
-def blurred(earlier: Frame, later: Frame, weight: Fraction, frame: Frame) -> float:
-    """How far the detail of a blended frame is from that of its two sources, as a share; 0: as detailed as they are.
+def expected(earlier: Frame, later: Frame, weight: Fraction) -> float:
+    """The detail that a frame between two should have: the mean gradient of their luma, weighted."""
+    return float(1 - weight) * _detail(earlier) + float(weight) * _detail(later)
 
-    Detail is the mean gradient of luma. Two pictures on top of each other lose it, a torn one gains some.
+
+def blurred(frame: Frame, detail: float) -> float:
+    """How far the detail of a blended frame is from what is expected of it, as a share; 0: as detailed as its sources.
+
+    Two pictures on top of each other lose it, a torn one gains some.
     """
-    expected = float(1 - weight) * _detail(earlier) + float(weight) * _detail(later)
-    return abs(_detail(frame) / max(expected, 1e-6) - 1)
+    return abs(_detail(frame) / max(detail, 1e-6) - 1)
 
 
 def blended(pair: Pair, *, way: Way, interpolator: FrameInterpolator) -> Frame:

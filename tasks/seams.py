@@ -5,7 +5,7 @@ Memory: two pictures of 320 pixels, and three numbers per frame of the clip.
 
 A frame difference or a change of motion means nothing by itself: a fast pan has large ones everywhere. So each is
 divided by the clip's own median away from its seams. Colour is not: a window that is redder than the one before it
-shows in a still clip and in a busy one alike.
+shows in a still clip and in a busy one alike, unless the light changes as fast all the time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import cv2
@@ -21,7 +22,7 @@ import numpy as np
 from catalogs.footage import Finding, Severity
 from catalogs.timebase import FrameRange
 from models.interface import Frame
-from models.motion import Floats, luma8, optical_flow
+from models.motion import FAST, Floats, luma8, optical_flow
 from tasks.plan import TakePlan
 
 SIDE: Final = 320
@@ -43,7 +44,7 @@ LIKENESS_LIMIT: Final = 0.9
 """What a seam may have before it is a finding."""
 
 OUTSTANDING: Final = 1.5
-"""How many times what one in twenty frames of the clip has anyway, for jump and turn."""
+"""How many times what one in twenty frames of the clip has anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class Seam:
     """Greatest step of a channel's mean there, in 1/255."""
     turn: float
     """Greatest change of motion from one pair of frames to the next there, over the clip's median."""
-    restless: tuple[float, float]
-    """Jump and turn that one in twenty frames of the clip reaches away from its seams: an unsteady camera has them
-    everywhere."""
+    restless: tuple[float, float, float]
+    """Jump, turn and colour that one in twenty frames of the clip reaches away from its seams: an unsteady camera has
+    them everywhere."""
     likeness: float
     """Mean SSIM of the frames that both windows show, before they are blended; 1 where they share none."""
 
@@ -84,7 +85,7 @@ class SeamMeter:
         if (before := self._before) is not None:
             self._differences.append(float(cv2.absdiff(_luma(small), _luma(before)).mean()))
             self._steps.append(float(np.abs(small.mean(axis=(0, 1)) - before.mean(axis=(0, 1))).max() / LEVEL))
-            flow = optical_flow(luma8(before), luma8(small))
+            flow = optical_flow(luma8(before), luma8(small), preset=FAST)
             turned = 0.0 if self._flow is None else float(np.abs(flow - self._flow).sum(axis=2).mean())
             self._turns.append(turned)
             self._flow = flow
@@ -98,7 +99,8 @@ class SeamMeter:
         """After the last frame."""
         differences, turns = self._elsewhere(self._differences, 1, 1), self._elsewhere(self._turns, 2, 2)
         usual, steady = max(LEAST_DIFFERENCE, _median(differences)), max(LEAST_TURN, _median(turns))
-        restless = (_nearly_most(differences) / usual, _nearly_most(turns) / steady)
+        changing = _nearly_most(self._elsewhere(self._steps, 1, 1))
+        restless = (_nearly_most(differences) / usual, _nearly_most(turns) / steady, changing)
         found = []
         for number, (frame, shared) in enumerate(zip(self._seams, self._shared, strict=True)):
             # the transition into the first shared frame up to the one out of the last
@@ -112,7 +114,7 @@ class SeamMeter:
                     round(max(self._differences[at], default=0.0) / usual, 3),
                     round(max(self._steps[at], default=0.0), 3),
                     round(max(self._turns[after], default=0.0) / steady, 3),
-                    (round(restless[0], 3), round(restless[1], 3)),
+                    (round(restless[0], 3), round(restless[1], 3), round(restless[2], 3)),
                     round(statistics.fmean(alike), 4) if alike else 1.0,
                 )
             )
@@ -130,8 +132,8 @@ def worst(seam: Mapping[str, Any]) -> tuple[float, str, str]:
 
     `seam` is a Seam as the manifest writes it. Up to 1 nobody sees it.
     """
-    jump, turn = (OUTSTANDING * float(usual) for usual in seam["restless"])
-    limits = (("jump", max(JUMP_LIMIT, jump)), ("colour", COLOUR_LIMIT), ("turn", max(TURN_LIMIT, turn)))
+    jump, turn, colour = (OUTSTANDING * float(usual) for usual in seam["restless"])
+    limits = (("jump", max(JUMP_LIMIT, jump)), ("colour", max(COLOUR_LIMIT, colour)), ("turn", max(TURN_LIMIT, turn)))
     over = [(float(seam[name]) / limit, f"{name} {seam[name]}", f"{limit:g}") for name, limit in limits]
     over.append((LIKENESS_LIMIT / max(0.01, seam["likeness"]), f"likeness {seam['likeness']}", f"{LIKENESS_LIMIT}"))
     return max(over)
@@ -140,7 +142,9 @@ def worst(seam: Mapping[str, Any]) -> tuple[float, str, str]:
 def seam_findings(plan: TakePlan, seams: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
     """One for each seam of a take that shows: what is worst about it, at the delivery frames where it lies."""
     found = []
-    for seam, window in zip(seams, plan.windows[1:], strict=True):
+    for seam, (before, window) in zip(seams, pairwise(plan.windows), strict=True):
+        if before.arrives and not plan.spec.steps:
+            continue  # the animatic dissolves into the still: a change that was asked for, up to the very seam
         ratio, value, limit = worst(seam)
         if ratio > 1:
             first = plan.delivery_frame(window.span.range.start)

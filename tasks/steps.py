@@ -195,10 +195,11 @@ def retime(
 
 
 def sheet_frames(plan: TakePlan) -> tuple[int, ...]:
-    """Delivery frames on the contact sheet: first, quarter points, last, and each seam."""
+    """Delivery frames on the contact sheet: first, quarter points, last, each seam, each still that is arrived at."""
     last = plan.frames - 1
     seams = (plan.delivery_frame(native) for native in plan.seams)
-    return tuple(sorted({0, last // 4, last // 2, last * 3 // 4, last, *seams}))
+    stills = (plan.delivery_frame(window.span.range.end - 1) for window in plan.windows if window.arrives)
+    return tuple(sorted({0, last // 4, last // 2, last * 3 // 4, last, *seams, *stills}))
 
 
 @task(name="encode", task_run_name="{plan.slate} encode", cache_policy=NO_CACHE)

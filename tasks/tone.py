@@ -75,10 +75,11 @@ class Toner:
         """A frame, (height, width, 3) uint16, as it is to be shown; the very same object where nothing is to do."""
         if self._tables is None:
             return frame
-        shown = np.empty_like(frame)
-        for channel, table in enumerate(self._tables):
-            np.take(table, frame[..., channel], out=shown[..., channel])
-        return shown
+        planes = [
+            table[plane.astype(np.uint16, copy=False)]
+            for table, plane in zip(self._tables, cv2.split(frame), strict=True)
+        ]
+        return np.asarray(cv2.merge(planes), dtype=np.uint16)
 
 
 class ToneFit:

@@ -50,6 +50,7 @@ def test_an_anchor_is_seen_where_the_plan_says(
         }
     )
     [report] = house.json("render", DAILIES_ENGINE="animatic")["shots"]
+    assert report["findings"] == [], "a dissolve that was asked for is no seam"
     manifest = json.loads(Path(report["manifest"]).read_text())
     [arrival] = [window["arrives"] for window in manifest["plan"]["windows"] if window["arrives"]]
     at = arrival["native_frame"]

@@ -18,6 +18,7 @@ from tasks.chain import chain_complaints, chained
 from tasks.engines import spec_for
 from tasks.errors import PlanError
 from tasks.plan import plan_take
+from tasks.steps import sheet_frames
 from tasks.words import cut_seconds, native_position
 
 FLOW = InterpolatorSpec("flow", "", "", "1")
@@ -224,3 +225,13 @@ def test_the_most_that_a_refusal_names_will_do(frames: int, overlap: int) -> Non
     assert most < overlap
     assert chain_complaints(replace(shot, overlap=most), I2V) == []
     assert chain_complaints(replace(shot, overlap=most + 1), I2V) != []
+
+
+def test_the_contact_sheet_shows_each_still_that_is_arrived_at() -> None:
+    """Where an anchor is reached can be looked at: its delivery frame is on the sheet, at any rate."""
+    for rate in (16, 24, 30):
+        shot = replace(SHOT, rate=Fraction(rate), frames=10 * rate, anchors=at(4))
+        plan = plan_take(shot, VACE, interpolator=FLOW)
+        [arrived] = [window.span.range.end - 1 for window in plan.windows if window.arrives]
+        assert plan.delivery_frame(arrived) in sheet_frames(plan)
+        assert abs(plan.delivery_frame(arrived) - 4 * rate) <= 1

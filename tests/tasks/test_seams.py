@@ -128,13 +128,13 @@ def test_what_shows_is_a_finding_where_it_lies() -> None:
     """The worst measure of a seam over its limit, at the delivery frames of the overlap; a good seam is none."""
     shot = Shot("AGM", "A", 400, rate=Fraction(24), plate=Plate("/p.png", "0" * 64, 1280, 720), width=640, height=352)
     plan = plan_take(shot, spec_for("animatic"), interpolator=InterpolatorSpec("flow", "", "", "1"))
-    good = Seam(plan.seams[0], 1.0, 0.1, 1.0, (1.2, 3.0), 1.0)
+    good = Seam(plan.seams[0], 1.0, 0.1, 1.0, (1.2, 3.0, 0.2), 1.0)
     seams = [good, *(replace(good, native_frame=frame) for frame in plan.seams[1:])]
     assert len(seams) == len(plan.windows) - 1 > 1
     assert seam_findings(plan, [asdict(seam) for seam in seams]) == ()
     seams[1] = replace(seams[1], jump=5.0, colour=2.5)
     [found] = seam_findings(plan, [asdict(seam) for seam in seams])
     assert (found.code, found.severity, found.value, found.limit) == ("seam", Severity.ISSUE, "jump 5.0", "2")
-    shaken = replace(seams[1], jump=2.4, turn=5.0, colour=0.1, restless=(1.8, 4.0))
+    shaken = replace(seams[1], jump=2.4, turn=5.0, colour=0.1, restless=(1.8, 4.0, 0.2))
     assert seam_findings(plan, [asdict(seam) for seam in (seams[0], shaken, *seams[2:])]) == ()
     assert found.frame_in <= plan.delivery_frame(plan.seams[1]) < found.frame_out
