@@ -7,7 +7,8 @@ of frames without anything in between runs before and after the join, in the sam
 
     python benchmarks/joining.py [--seconds 10 300] [--no-memory]
 
-`benchmarks/chaining.py` runs it too and keeps what it prints.
+300 seconds are 22 GB of frames: TMPDIR must have that room, and not in memory. `benchmarks/chaining.py` runs it too and
+keeps what it prints.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def frames(*, off: float, gain: float) -> Iterator[Frame]:
     """A pan that comes back to where it began: frame WINDOW - OVERLAP is frame 0."""
     chance = np.random.default_rng(3)
     still = np.zeros((HEIGHT + 96, WIDTH + 96, 3), np.float32)
-    for size in (16, 64, 256):  # smooth: 300 seconds of grain would be twenty gigabytes
+    for size in (16, 64, 256):
         noise = chance.normal(0, 1, (HEIGHT // size + 32, WIDTH // size + 32, 3)).astype(np.float32)
         still += cv2.resize(noise, (still.shape[1], still.shape[0]), interpolation=cv2.INTER_CUBIC)
     still = 32768 + still * (9000 / float(still.std()))
