@@ -20,7 +20,7 @@ from flows.planning import FINISHED
 from flows.reports import report
 from flows.settings import Settings
 from models.interface import FrameInterpolator, GeneratorSpec, Shape
-from tasks import engines, steps
+from tasks import engines, retimers, steps
 from tasks.dryrun import estimate, plan_json
 from tasks.errors import BusyError
 from tasks.generate import shape_of
@@ -81,7 +81,7 @@ class Begun:
 
 def make_ready(record: ShotRecord, settings: Settings, wishes: Wishes) -> Ready:
     """Everything that can be found out before the shot's turn comes. Raises EngineError or StepError."""
-    interpolator = engines.interpolator(settings.weights, require_rife=wishes.require_rife)
+    interpolator = retimers.interpolator(settings.weights, wish=settings.retimer, require_rife=wishes.require_rife)
     prepared = prepare(
         record.shot,
         engine=settings.engine,

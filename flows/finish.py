@@ -27,7 +27,7 @@ from flows.settle import Recorder, failed, settle
 from flows.take import finish_take
 from flows.watching import progress_artifact
 from models.interface import FrameInterpolator
-from tasks import engines
+from tasks import retimers
 from tasks.errors import MachineNotReadyError, MediaError
 from tasks.handover import Handover, read_handover
 from tasks.plan import TakePlan
@@ -131,11 +131,12 @@ def _taken_up(
 
 def _interpolator(plan: TakePlan, settings: Settings) -> FrameInterpolator:
     """The plan's interpolator. Raises MachineNotReadyError where this machine has another one."""
-    here = engines.interpolator(settings.weights)
-    if here.spec != plan.interpolator:
+    found = retimers.as_planned(plan.interpolator, settings.weights, wish=settings.retimer)
+    if found is None:
+        here = retimers.interpolator(settings.weights, wish=settings.retimer)
         raise MachineNotReadyError(
             f"{plan.slate}: planned with {plan.interpolator.engine} {plan.interpolator.model}".rstrip()
             + f", and this machine retimes with {here.spec.engine} {here.spec.model}".rstrip()
             + "; give every machine of the night the same RIFE weights and libraries (`dailies doctor`)"
         )
-    return here
+    return found

@@ -28,7 +28,7 @@ from models.installed import installed
 from models.interface import EngineError, EngineUnavailable, InterpolatorSpec, Shape
 from models.profiles import SELECTABLE
 from models.weights import model_folder
-from tasks import engines
+from tasks import engines, retimers
 from tasks.diffusion import device_facts, device_name
 from tasks.doctor import Check, examine
 from tasks.dryrun import arrivals, plan_json, timed_on
@@ -67,7 +67,7 @@ def names_to_render(
         ffmpeg_version(settings.ffmpeg)
     except FfmpegError as error:
         raise MachineNotReadyError(f"{error}; `dailies doctor` says what is needed") from error
-    engines.interpolator_spec(settings.weights, require_rife=require_rife)
+    retimers.spec(settings.weights, wish=settings.retimer, require_rife=require_rife)
     with open_catalogue(settings.database_url) as catalogue:
         records = _wanted(catalogue, shots)
     if not shots:  # what another run is at is left to it
@@ -82,7 +82,7 @@ def check_wishes(settings: Settings, wishes: Mapping[str, Any]) -> None:
     """Raise PlanError or MachineNotReadyError for wishes of a batch that no shot could be rendered with."""
     check_engine(settings)
     check_profile(str(wishes["profile"]))
-    engines.interpolator_spec(settings.weights, require_rife=bool(wishes["require_rife"]))
+    retimers.spec(settings.weights, wish=settings.retimer, require_rife=bool(wishes["require_rife"]))
 
 
 def check_engine(settings: Settings) -> None:
@@ -119,7 +119,7 @@ def dry_run(
     """
     check_engine(settings)
     check_profile(profile)
-    interpolator = engines.interpolator_spec(settings.weights, require_rife=require_rife)
+    interpolator = retimers.spec(settings.weights, wish=settings.retimer, require_rife=require_rife)
     plans: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     with open_catalogue(settings.database_url) as catalogue:

@@ -35,7 +35,7 @@ from flows.take import finish_take, generate_take
 from flows.turns import Turns, lines
 from flows.watching import progress_artifact
 from models.interface import EngineError, WindowStopped
-from tasks import engines
+from tasks import engines, retimers
 from tasks.errors import BusyError, StepError
 from tasks.keep import sole_owner
 from tasks.stopping import STOPPING
@@ -70,7 +70,7 @@ def render_batch(
     """
     started = time.perf_counter()
     settings = Settings.read()
-    engines.interpolator_spec(settings.weights, require_rife=require_rife)  # fails before anything starts
+    retimers.spec(settings.weights, wish=settings.retimer, require_rife=require_rife)  # fails before anything starts
     wishes = Wishes(require_rife, profile, allow_smaller)
     with open_catalogue(settings.database_url) as catalogue:
         records = [catalogue.find(name) for name in shots] or catalogue.renderable()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.window import Window, machine_timezone
+from models.retimers import ANY, RetimerWish, RetimerWishError, parse_wish
 from tasks.errors import MachineNotReadyError
 
 VARIABLES: Mapping[str, str] = {
@@ -21,6 +22,7 @@ VARIABLES: Mapping[str, str] = {
     "DAILIES_FFMPEG": "an ffmpeg to use instead of the one that comes with the installation",
     "DAILIES_WEIGHTS": "folder of model weights; default weights/ in the home",
     "DAILIES_PLATES": "root of all plates; default the shot list's folder",
+    "DAILIES_RETIMER": "what retimes, such as rife-torch device=cuda:0 tta=temporal; default the best that runs",
     "DAILIES_ENGINE": "engine for every shot, such as animatic to preview a list; default the shot's own model",
     "DAILIES_NIGHT": "when the nightly batch begins and must have ended; default 19:00-07:00",
     "DAILIES_TIMEZONE": "IANA name of the time zone of DAILIES_NIGHT; default the machine's, else UTC",
@@ -82,6 +84,8 @@ class Settings:
     """Absolute path that all plates must lie in; None means the shot list's folder."""
     engine: str
     """Engine that overrides every shot's model; empty for none."""
+    retimer: RetimerWish = ANY
+    """What is asked of the retimer."""
     night: Window = field(default_factory=Window)
     """When the nightly batch may work."""
     notify: tuple[str, ...] = ()
@@ -112,6 +116,7 @@ class Settings:
             weights=Path(given.get("DAILIES_WEIGHTS", str(home / "weights"))).expanduser().absolute(),
             plates=Path(plates).expanduser().absolute() if plates else None,
             engine=given.get("DAILIES_ENGINE", ""),
+            retimer=_wish(given.get("DAILIES_RETIMER", "")),
             night=Window.parse(given.get("DAILIES_NIGHT", ""), zone=given.get("DAILIES_TIMEZONE", machine_timezone())),
             notify=_blocks(given.get("DAILIES_NOTIFY", "")),
             workers_cpu=_count(given.get("DAILIES_WORKERS_CPU", "")),
@@ -128,6 +133,7 @@ class Settings:
             "DAILIES_WEIGHTS": str(self.weights),
             "DAILIES_PLATES": str(self.plates or ""),
             "DAILIES_ENGINE": self.engine,
+            "DAILIES_RETIMER": str(self.retimer),
             "DAILIES_NIGHT": str(self.night),
             "DAILIES_TIMEZONE": self.night.zone,
             "DAILIES_NOTIFY": " ".join(self.notify),
@@ -157,6 +163,13 @@ def _anchored(url: str) -> str:
 def _found(program: str) -> str:
     """A program's path made absolute; a bare name is looked up by whoever runs it."""
     return str(Path(program).expanduser().absolute()) if os.sep in program else program
+
+
+def _wish(given: str) -> RetimerWish:
+    try:
+        return parse_wish(given)
+    except RetimerWishError as error:
+        raise MachineNotReadyError(f"DAILIES_RETIMER is {given!r}: {error}") from error
 
 
 def _blocks(given: str) -> tuple[str, ...]:

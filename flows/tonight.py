@@ -23,7 +23,7 @@ from flows.settings import Settings
 from models.cards import Card
 from models.installed import installed
 from models.interface import EngineError, EngineUnavailable, GeneratorSpec
-from tasks import engines
+from tasks import engines, retimers
 from tasks.admission import NightPlan, Ready, plan_night
 from tasks.diffusion import device_name
 from tasks.errors import StepError
@@ -244,7 +244,9 @@ class _Desk:
         self._specs: dict[str, GeneratorSpec | EngineError | StepError] = {}
         self._cards: dict[str, Card] = {}
         self._loads: dict[str, Expected] = {}
-        self._interpolator = engines.interpolator_spec(settings.weights, require_rife=bool(wishes.get("require_rife")))
+        self._interpolator = retimers.spec(
+            settings.weights, wish=settings.retimer, require_rife=bool(wishes.get("require_rife"))
+        )
 
     def ready(self, record: ShotRecord) -> Ready:
         """What a shot will take. Raises StepError or EngineError for one that cannot be rendered."""

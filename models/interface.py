@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,6 +217,19 @@ class FrameInterpolator(Protocol):
         ...
 
 
+@runtime_checkable
+class Shareable(Protocol):
+    """An interpolator whose work several processes can share."""
+
+    def opener(self, threads: int) -> Callable[[], FrameInterpolator] | None:
+        """What opens the same interpolator in another process, with that many processor threads; can be pickled.
+
+        The spec and every bit of every frame are the same there. None where a device does the work: processes would
+        only queue for it.
+        """
+        ...
+
+
 class EngineError(Exception):
     """An engine cannot do what it was asked; the message says what, why and the remedy.
 
@@ -225,6 +238,7 @@ class EngineError(Exception):
     |-- OutOfMemory         the device's memory did not suffice; a thriftier way may do
     |-- BadPicture          what came out is no picture; a more precise way may do
     |-- KernelFailed        the compiler or a tuned kernel gave up; the plain way may do
+    |-- DeviceLost          the device went away in the middle of work; another engine may do
     `-- WindowStopped       it was asked to stop; what it has is saved
     """
 
@@ -243,6 +257,10 @@ class BadPicture(EngineError):  # noqa: N818 - reads as the state it names
 
 class KernelFailed(EngineError):  # noqa: N818 - reads as the state it names
     """The compiler, or a kernel that was chosen for speed, gave up; the plain way may do."""
+
+
+class DeviceLost(EngineError):  # noqa: N818 - reads as the state it names
+    """The device went away, or its driver gave up, in the middle of work; another engine may do."""
 
 
 class WindowStopped(EngineError):  # noqa: N818 - reads as the state it names

@@ -21,7 +21,7 @@ from typing import Final, Literal
 from packaging.version import Version
 
 from catalogs.database import DatabaseFacts
-from tasks import engines
+from tasks import engines, retimers
 from tasks.errors import MediaError, StepError
 from tasks.frames import output_of
 from tasks.keep import free_bytes
@@ -69,7 +69,8 @@ def examine(*, home: Path, ffmpeg: str, weights: Path, database: Callable[[], Da
         _gpu(),
         _torch(),
         _vulkan(),
-        *(_engine(state) for state in engines.states(weights)),
+        Check(engines.ANIMATIC, "ok", "built in, needs no GPU"),
+        *(_retimer(state) for state in retimers.states(weights)),
     ]
 
 
@@ -264,5 +265,5 @@ def _vulkan() -> Check:
     )
 
 
-def _engine(state: engines.EngineState) -> Check:
+def _retimer(state: retimers.RetimerState) -> Check:
     return Check(state.name, "ok" if state.ready else "warning", state.detail, state.remedy)

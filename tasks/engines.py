@@ -1,21 +1,21 @@
-"""Names -> engines. With tasks.diffusion the only module that imports the heavy ones, and only inside functions.
+"""Names -> engines. One of the few modules that import the heavy ones, and only inside functions.
 
-Knows: which engine answers to which name, where RIFE's weights lie. Does not know: shots, files of a take.
+Knows: which engine answers to which name. Does not know: shots, files of a take, who retimes (`tasks.retimers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from models.cards import Card, broken_cards, card_among, cards_with, generator_spec
-from models.interface import EngineUnavailable, FrameInterpolator, GeneratorSpec, ImageToVideo, InterpolatorSpec, Shape
+from models.interface import EngineUnavailable, GeneratorSpec, ImageToVideo, Shape
 from models.profiles import profile_named, steps_of
+from models.retimers import FLOW
 from tasks.dryrun import asked_steps
-from tasks.errors import MachineNotReadyError
 from tasks.plan import TakePlan
 
 if TYPE_CHECKING:
@@ -46,21 +46,9 @@ PLAINLY: Final[Mapping[str, Any]] = {
 NOTICES: Final = {
     ANIMATIC: "Animatic: a camera move over the still, for planning. No image-to-video model made this.",
     DRAFT: "Draft: fewer steps than the model is meant for, to judge motion and framing by.",
-    "flow": "Retimed by optical flow, not by RIFE.",
+    FLOW: "Retimed by optical flow, not by RIFE.",
 }
 """What a viewer must be told about footage from an engine, in manifest, contact sheet and review."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineState:
-    """Whether an engine can run here."""
-
-    name: str
-    ready: bool
-    detail: str
-    """What was found."""
-    remedy: str = ""
-    """What to do if it is not ready."""
 
 
 def rules_for(model: str, *, engine: str = "", weights: Path = NOWHERE) -> GeneratorSpec:
@@ -175,65 +163,8 @@ def model_names(weights: Path = NOWHERE) -> tuple[str, ...]:
     return tuple(sorted(cards_with(weights)))
 
 
-@cache
-def _rife_problem(folder: Path | None) -> str | None:
-    """Why RIFE cannot run with these weights, tried in a child process once per process of ours; None if it can."""
-    from models.rife import probe
-
-    return probe(model=folder)
-
-
-def interpolator(weights: Path, *, require_rife: bool = False) -> FrameInterpolator:
-    """RIFE where its library and weights are installed, else the optical-flow fallback.
-
-    The choice is made once, before planning, and stands in plan and manifest. Raises MachineNotReadyError if
-    `require_rife` is set and RIFE is not there.
-    """
-    from models.rife import RifeNcnn, find_model
-
-    folder = find_model(weights)
-    missing = (
-        _rife_problem(folder) if folder else f"no rife-v4* folder lies below {weights}; put RIFE's ncnn model there"
-    )
-    if folder and missing is None:
-        return RifeNcnn(folder)
-    if require_rife:
-        raise MachineNotReadyError(f"RIFE was required and cannot run: {missing}")
-    from models.flow import FlowInterpolator
-
-    return FlowInterpolator()
-
-
-def interpolator_spec(weights: Path, *, require_rife: bool = False) -> InterpolatorSpec:
-    """What `interpolator` would choose."""
-    return interpolator(weights, require_rife=require_rife).spec
-
-
 def notices(plan: TakePlan, card: Card, *, retimed: bool) -> Sequence[str]:
     """What viewers of a take must be told, the most important first: what was made smaller, by what, how briefly."""
     hurried = plan.spec.profile == DRAFT and (bool(plan.spec.distilled) or asked_steps(plan) < card.steps)
     names = (plan.spec.engine, DRAFT if hurried else "", plan.interpolator.engine if retimed else "")
     return [*filter(None, [plan.notice]), *(NOTICES[name] for name in names if name in NOTICES)]
-
-
-def states(weights: Path) -> Sequence[EngineState]:
-    """The engines of this build and whether they can run here, for `dailies doctor`."""
-    from models.rife import find_model
-
-    found = [EngineState(ANIMATIC, True, "built in, needs no GPU")]
-    folder = find_model(weights)
-    problem = _rife_problem(folder)
-    if problem:
-        found.append(EngineState("rife-ncnn", False, "cannot run", problem))
-    elif folder is None:
-        found.append(
-            EngineState(
-                "rife-ncnn",
-                False,
-                "library loads, no weights",
-                f"put an ncnn RIFE 4 model (a folder rife-v4*) into {weights}; until then optical flow retimes",
-            )
-        )
-    else:
-        found.append(EngineState("rife-ncnn", True, f"weights {folder.name}"))
-    return found
