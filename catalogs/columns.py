@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Final
 
 from catalogs.sheet import normal
-from catalogs.shot import CAMERAS, CODE, DELIVERY_OPTIONS, Delivery
+from catalogs.shot import CAMERAS, CODE, DELIVERY_OPTIONS, RETIMERS, Delivery
 from catalogs.timebase import parse_rate
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -44,6 +44,7 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "camera": ("move",),
     "deliveries": ("outputs", "formats"),
     "speed": (),
+    "retimer": (),
     "priority": (),
     "due": (),
     "notes": (),
@@ -208,6 +209,14 @@ def read_speed(text: str) -> Fraction:
     if not Fraction(1, 16) <= value <= 1:
         raise CellError("E320")
     return value
+
+
+def read_retimer(text: str) -> str:
+    """One of RETIMERS; `RIFE` counts."""
+    wish = text.lower()
+    if wish not in RETIMERS:
+        raise CellError("E336", names=", ".join(RETIMERS))
+    return wish
 
 
 def read_due(text: str) -> date:

@@ -89,6 +89,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "use {names}, or leave it empty",
     ),
     "E335": Kind("{detail} leaves no room for a window", "{remedy}"),
+    "E336": Kind("not a retimer", "use {names}, or leave it empty for the best that runs"),
     # E4: a plate
     "E401": Kind("the model {model} needs a plate", "name the still that the shot starts from"),
     "E402": Kind("there is no such file under {root}", "check the path; folders are separated by /"),

@@ -173,6 +173,7 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         camera=row.read("camera", columns.read_camera) or "",
         deliveries=deliveries,
         speed=row.read("speed", columns.read_speed) or Fraction(1),
+        retimer=row.read("retimer", columns.read_retimer) or "",
         priority=row.read("priority", partial(columns.read_whole, low=1, high=99)) or 50,
         due=row.read("due", columns.read_due),
         notes=row.read("notes", columns.read_text) or "",

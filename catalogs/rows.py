@@ -47,6 +47,7 @@ PLAIN = (
     "overlap",
     "max_rerolls",
     "camera",
+    "retimer",
     "priority",
     "due",
     "notes",

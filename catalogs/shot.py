@@ -40,6 +40,9 @@ DELIVERY_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Kinds of deliverable and the options each takes; the first option is the default."""
 
+RETIMERS: Final = ("rife", "flow", "any")
+"""What a shot may ask of whoever makes its delivery rate."""
+
 SHORTEST, LONGEST = 1, 100_000
 """Bounds on a shot's length, in delivery frames without handles."""
 
@@ -169,6 +172,9 @@ class Shot:
     """What to deliver, in the order asked for, without repeats."""
     speed: Fraction = Fraction(1)
     """Playing speed: 1/2 shows half as much native time per delivery second."""
+    retimer: str = ""
+    """One of RETIMERS: RIFE and nothing else, optical flow, or the best there is and, should its device be lost in the
+    middle, the next best. Empty for the best that runs when the shot is planned, and no other."""
     priority: int = 50
     """1 (first) to 99."""
     due: date | None = None

@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeDecorator
 from catalogs.footage import Severity, Status
 from catalogs.night import OPEN, AttemptStatus, BatchStatus, Stage
 
-SCHEMA: Final = "0004"
+SCHEMA: Final = "0005"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
 
 VERSION_TABLE: Final = "dailies_schema"
@@ -141,6 +141,7 @@ class ShotRow(Base):
     camera: Mapped[str] = mapped_column(String(32))
     deliveries: Mapped[list[str]] = mapped_column(JSON)
     speed: Mapped[str] = mapped_column(String(24))
+    retimer: Mapped[str] = mapped_column(String(16), server_default="")
     priority: Mapped[int]
     due: Mapped[date | None] = mapped_column(Date)
     notes: Mapped[str] = mapped_column(Text)

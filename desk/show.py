@@ -196,6 +196,7 @@ def _shot_json(record: ShotRecord) -> dict[str, Any]:
         "anchors": [str(anchor) for anchor in shot.anchors],
         "max_rerolls": shot.max_rerolls,
         "speed": rate_text(shot.speed),
+        "retimer": shot.retimer,
         "deliveries": [str(delivery) for delivery in shot.deliveries],
         "priority": shot.priority,
         "due": shot.due.isoformat() if shot.due else None,

@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from flows.settings import Settings
+    from models.convert import Converted
     from models.weights import FileVerdict, Verdict
 
 app = typer.Typer(
@@ -33,7 +34,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Every model: licence, size, memory it needs, what of it is installed, whether it would run here; LoRAs."""
+    """Every model: licence, size, memory it needs, what of it is installed, whether it would run here; LoRAs, RIFE."""
     from desk import weights_list
 
     with _sentences():
@@ -61,7 +62,8 @@ def verify(
         for path in paths or [settings.weights]:
             said = None if as_json else _say
             verdicts.append(judge(path, weights=settings.weights, record=record, on_file=said))
-    problems = [problem for verdict in verdicts for problem in verdict.problems]
+        problems = [problem for verdict in verdicts for problem in verdict.problems]
+        problems += _of_rife([file for verdict in verdicts for file in verdict.files], settings.weights)
     if as_json:
         files = [_judged(file) for verdict in verdicts for file in verdict.files]
         show.document({"ok": not problems, "files": files, "problems": problems})
@@ -77,21 +79,33 @@ def verify(
 def pull(
     model: Annotated[str, typer.Argument(help="Name of a card, as `dailies weights list` shows it.")],
     config: Annotated[bool, typer.Option("--config", help="The small files alone: what single files need.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep RIFE's published checkpoint beside what is made.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download a model's files from the Hugging Face hub, verified; an interrupted download is continued."""
-    from desk import show
-    from models import hub
-    from models.cards import CardError, card_among, cards_with
-    from models.hub_http import Hub
+    """Download a model's files, verified: from the Hugging Face hub, or RIFE's from the address in its card.
 
-    settings = _settings()
+    An interrupted download is continued. RIFE's checkpoint becomes a .safetensors file.
+    """
+    from desk import show
+    from models import fetch, hub
+    from models.cards import CardError, cards_with
+    from models.hub_http import Hub
+    from models.interpolator_cards import interpolator_cards
+
+    weights, reached = _settings().weights, Hub.read(os.environ)
     try:
-        chosen = card_among(cards_with(settings.weights), model)
+        models, retimers = cards_with(weights), interpolator_cards(weights)
     except CardError as error:
-        _stop(str(error), BAD_INPUT)
+        _stop(str(error), BAD_FILE)
+    if model not in models and model not in retimers:
+        _stop(f"no model card is called {model!r}; use one of: {', '.join([*models, *retimers])}", BAD_INPUT)
+    if model in retimers and config:
+        _stop(f"{model} has no small files; leave --config out", BAD_INPUT)
     with _sentences(), _bars() as progress:
-        files = hub.pull(chosen, settings.weights, hub=Hub.read(os.environ), progress=progress, only_config=config)
+        if model in retimers:
+            files = fetch.fetch(retimers[model], weights, hub=reached, progress=progress, keep=keep)
+        else:
+            files = hub.pull(models[model], weights, hub=reached, progress=progress, only_config=config)
     if as_json:
         entries = [
             {"path": str(file.path), "bytes": file.bytes, "sha256": file.sha256, "action": file.action}
@@ -105,18 +119,23 @@ def pull(
 
 @app.command()
 def convert(
-    file: Annotated[Path, typer.Argument(help="A .pt, .pth, .pkl, .bin or .ckpt file.")],
+    file: Annotated[Path, typer.Argument(help="A .pt, .pth, .pkl, .bin or .ckpt file, or RIFE's .param for ncnn.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: the same name with .safetensors.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a torch checkpoint's tensors as safetensors, without running what it holds. The source is kept."""
+    """Write a torch checkpoint's tensors, or those of RIFE for ncnn, as safetensors. Runs nothing; keeps the source."""
     from desk import show
-    from models.convert import convert as make
 
     if not file.is_file():
-        _stop(f"{file} is not a file; give a .pt, .pth, .pkl, .bin or .ckpt file", BAD_INPUT)
+        _stop(f"{file} is not a file; give a .pt, .pth, .pkl, .bin, .ckpt or .param file", BAD_INPUT)
+    weights = _settings().weights
     with _sentences():
-        made = make(file, out, weights=_settings().weights)
+        if file.suffix.lower() == ".param":
+            from models.rife_convert import convert_ncnn
+
+            made = convert_ncnn(file, out, weights=weights)
+        else:
+            made = _converted(file, out, weights)
     if as_json:
         show.document(
             {
@@ -130,6 +149,26 @@ def convert(
         return
     left = f", without {', '.join(made.dropped)}" if made.dropped else ""
     show.OUT.print(f"{made.path}: {made.tensors} tensors{left}, sha256 {made.sha256}", markup=False, soft_wrap=True)
+
+
+def _converted(file: Path, out: Path | None, weights: Path) -> Converted:
+    """A checkpoint as safetensors; one of RIFE, by its own name or by the folder it is meant for, is held to that."""
+    from models import fetch
+    from models.convert import convert as make
+    from models.interpolator_cards import FILE, interpolator_cards
+
+    target = (out or file.with_suffix(".safetensors")).absolute()
+    card = interpolator_cards(weights).get(target.parent.name) if target.name == FILE else None
+    if card or file.name.startswith("flownet"):
+        return fetch.converted(file, target, weights=weights, architecture=card.architecture if card else "")
+    return make(file, out, weights=weights)
+
+
+def _of_rife(files: list[FileVerdict], weights: Path) -> list[str]:
+    """What is wrong with RIFE's files beyond their hashes; those that are bad already have been spoken of."""
+    from models import rife_verify
+
+    return list(rife_verify.problems([file.path for file in files if not file.problem], weights.absolute()))
 
 
 def _settings() -> Settings:

@@ -15,10 +15,14 @@ from models.cards import Card, broken_cards, cards_with
 from models.headers import WeightsError
 from models.installed import Weights, installed
 from models.interface import EngineError
+from models.interpolator_cards import FILE, find_torch, interpolator_cards
 from models.layout import index_shards
 from models.lora_cards import LoraCard, lora_cards
 from models.memory import DeviceFacts
+from models.rife_verify import card_of_ncnn, origin
+from models.rife_wheel import FILES
 from models.weights import model_folder
+from models.weights_lock import read_lock
 from tasks.diffusion import device_facts, device_name, quantised
 from tasks.fitting import Fit, fit
 
@@ -37,6 +41,7 @@ def listed(weights: Path) -> dict[str, Any]:
         "models": models,
         "broken": {name: str(error) for name, error in broken_cards(weights).items()},
         "loras": loras,
+        "interpolators": _interpolators(weights),
     }
 
 
@@ -59,6 +64,9 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
             for entry in found["loras"]
         ]
         print_rows(("LoRA", "models", "scale>", "trigger"), rows, spare=("models",))
+    OUT.print()
+    versions = [_version(entry) for entry in found["interpolators"]]
+    print_rows(("RIFE", "network", "licence", "installed", "known"), versions, spare=("network", "licence"))
     device = found["device"]
     ram = f"{device['free_ram'] / 1e9:.1f} GB of system memory free"
     vram = f"{device['free_vram'] / 1e9:.1f} of {device['total_vram'] / 1e9:.1f} GB free, "
@@ -78,6 +86,12 @@ def _row(entry: Mapping[str, Any]) -> Sequence[str]:
         _form(entry) if entry["installed"] == "yes" else entry["installed"],
         _here(entry["here"]),
     )
+
+
+def _version(entry: Mapping[str, Any]) -> Sequence[str]:
+    """One version of RIFE."""
+    forms = " and ".join(entry["installed"]) or "no"
+    return entry["name"], entry["architecture"], entry["licence"], forms, entry["known"]
 
 
 def _form(entry: Mapping[str, Any]) -> str:
@@ -170,3 +184,34 @@ def _lora(card: LoraCard) -> dict[str, Any]:
         "scale": card.scale,
         "low_noise": str(card.low_noise) if card.low_noise else None,
     }
+
+
+def _interpolators(weights: Path) -> list[dict[str, Any]]:
+    """RIFE's versions for people and scripts: those with a card, then ncnn folders of other versions."""
+    cards, lock = interpolator_cards(weights), read_lock(weights)
+    folders: dict[str, Path] = {}
+    for folder in sorted((*weights.glob("rife-v4*"), *weights.glob("*/rife-v4*"))):
+        if all((folder / name).is_file() for name in FILES):
+            folders.setdefault(card_of_ncnn(folder.name), folder)
+    found = []
+    for name in (*cards, *(name for name in folders if name not in cards)):
+        card = cards.get(name)
+        file = find_torch(weights, name) if card else None
+        paths = {"safetensors": file, "ncnn": folders.get(name)}
+        entry = lock.get(f"{name}/{FILE}") if file else None
+        made_of = origin(entry.source) if entry else ""
+        from_card = card is not None and made_of in [published.sha256 for published in card.files]
+        found.append(
+            {
+                "name": name,
+                "title": card.title if card else "",
+                "licence": card.licence if card else "",
+                "architecture": card.architecture if card else "",
+                "installed": [form for form, path in paths.items() if path],
+                "paths": {form: str(path) for form, path in paths.items() if path},
+                "sha256": entry.sha256 if entry else "",
+                "known": "card" if from_card else "lock" if entry else "",
+                "files": [{"url": file.url, "sha256": file.sha256} for file in card.files] if card else [],
+            }
+        )
+    return found

@@ -20,7 +20,7 @@ from flows.planning import FINISHED
 from flows.reports import report
 from flows.settings import Settings
 from models.interface import FrameInterpolator, GeneratorSpec, Shape
-from tasks import engines, retimers, steps
+from tasks import engines, steps
 from tasks.dryrun import estimate, plan_json
 from tasks.errors import BusyError
 from tasks.generate import shape_of
@@ -28,6 +28,7 @@ from tasks.keep import bytes_below, check_disk, sole_owner, write_json
 from tasks.plan import TakePlan
 from tasks.prepare import Prepared, prepare
 from tasks.publish import MANIFEST, first_free_version, read_published
+from tasks.shot_retimer import may_fall, shot_interpolator
 from tasks.stills import check_plates
 
 LOG: Final = logging.getLogger("dailies")
@@ -53,10 +54,12 @@ class Ready:
     interpolator: FrameInterpolator
     version: int
     """The version it would become, if nobody else makes one first."""
+    may_fall: bool = False
+    """Whether another engine may retime it if the interpolator's device is lost."""
 
     def plan(self, version: int) -> TakePlan:
         """The plan of a take."""
-        return self.prepared.plan(self.interpolator.spec, version=version)
+        return self.prepared.plan(self.interpolator.spec, version=version, may_fall=self.may_fall)
 
     @property
     def spec(self) -> GeneratorSpec:
@@ -80,16 +83,20 @@ class Begun:
 
 
 def make_ready(record: ShotRecord, settings: Settings, wishes: Wishes) -> Ready:
-    """Everything that can be found out before the shot's turn comes. Raises EngineError or StepError."""
-    interpolator = retimers.interpolator(settings.weights, wish=settings.retimer, require_rife=wishes.require_rife)
+    """Everything that can be found out before the shot's turn comes.
+
+    Raises EngineError or StepError, and MachineNotReadyError if what retimes every shot here cannot run.
+    """
+    shot, required = record.shot, wishes.require_rife
+    interpolator = shot_interpolator(shot, settings.weights, wish=settings.retimer, require_rife=required)
     prepared = prepare(
-        record.shot,
+        shot,
         engine=settings.engine,
         weights=settings.weights,
         profile=wishes.profile,
         allow_smaller=wishes.allow_smaller,
     )
-    ready = Ready(prepared, interpolator, max(1, record.version))
+    ready = Ready(prepared, interpolator, max(1, record.version), may_fall(shot, require_rife=required))
     ready.plan(ready.version)
     return ready
 

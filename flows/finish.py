@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from prefect import flow
@@ -30,8 +31,10 @@ from models.interface import FrameInterpolator
 from tasks import retimers
 from tasks.errors import MachineNotReadyError, MediaError
 from tasks.handover import Handover, read_handover
+from tasks.keep import recall
 from tasks.plan import TakePlan
 from tasks.progress import SHARES
+from tasks.steps import JOINED
 
 LOG: Final = logging.getLogger("dailies")
 
@@ -126,12 +129,19 @@ def _taken_up(
         raise MediaError(f"{plan.slate}: its take is no longer the newest; render the shot again")
     take = replace(take, fence=attempt.fence)
     place = place_of(plan, settings, guard=lambda: patient(lambda: catalogue.publishing(take)))
-    return Begun(plan, take, place, _interpolator(plan, settings))
+    return Begun(plan, take, place, _interpolator(plan, settings, place.work))
 
 
-def _interpolator(plan: TakePlan, settings: Settings) -> FrameInterpolator:
-    """The plan's interpolator. Raises MachineNotReadyError where this machine has another one."""
+def _interpolator(plan: TakePlan, settings: Settings, work: Path) -> FrameInterpolator:
+    """The plan's interpolator, or the next best if the plan allows that and the join is none of its work.
+
+    Raises MachineNotReadyError where this machine has another one.
+    """
     found = retimers.as_planned(plan.interpolator, settings.weights, wish=settings.retimer)
+    # frames that two windows share and that are blended are made by the planned one, or are other frames
+    joined = not plan.blended or recall(work / JOINED, key=plan.join_key) is not None
+    if found is None and plan.may_fall and joined:
+        found = retimers.next_best(plan.interpolator, settings.weights)
     if found is None:
         here = retimers.interpolator(settings.weights, wish=settings.retimer)
         raise MachineNotReadyError(

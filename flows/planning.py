@@ -25,7 +25,7 @@ from flows.prefect_server import house_url
 from flows.settings import Settings
 from models.cards import Card
 from models.installed import installed
-from models.interface import EngineError, EngineUnavailable, InterpolatorSpec, Shape
+from models.interface import EngineError, EngineUnavailable, Shape
 from models.profiles import SELECTABLE
 from models.weights import model_folder
 from tasks import engines, retimers
@@ -38,6 +38,7 @@ from tasks.frames import ffmpeg_version
 from tasks.keep import free_bytes, is_owned, write_json
 from tasks.plan import TakePlan
 from tasks.prepare import form, prepare, smaller
+from tasks.shot_retimer import ShotRetimers
 from tasks.stills import plates_amiss
 from tasks.ways import ran_as, worked
 
@@ -119,7 +120,8 @@ def dry_run(
     """
     check_engine(settings)
     check_profile(profile)
-    interpolator = retimers.spec(settings.weights, wish=settings.retimer, require_rife=require_rife)
+    retimers.spec(settings.weights, wish=settings.retimer, require_rife=require_rife)  # said once, not for every shot
+    wished = ShotRetimers(settings.weights, wish=settings.retimer, require_rife=require_rife)
     plans: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     with open_catalogue(settings.database_url) as catalogue:
@@ -127,7 +129,7 @@ def dry_run(
     amiss = plates_amiss(record.shot for record in records)
     for record in records:
         try:
-            entry = _planned(record, settings, interpolator, profile=profile, allow_smaller=allow_smaller)
+            entry = _planned(record, settings, wished, profile=profile, allow_smaller=allow_smaller)
             said = amiss.get(record.shot.name, "").removeprefix(f"{record.shot.name}: ")
             plans.append({**entry, "notes": [*([said] if said else []), *entry["notes"]]})
         except (PlanError, EngineError) as error:
@@ -145,12 +147,13 @@ def with_plates(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _planned(
-    record: ShotRecord, settings: Settings, interpolator: InterpolatorSpec, *, profile: str, allow_smaller: bool
+    record: ShotRecord, settings: Settings, wished: ShotRetimers, *, profile: str, allow_smaller: bool
 ) -> dict[str, Any]:
     """One shot's plan, the way its model would run here, and what stands against it."""
     shot, version = record.shot, _next_version(record)
+    interpolator, falls = wished.spec(shot), wished.may_fall(shot)
     ready = prepare(shot, engine=settings.engine, weights=settings.weights, profile=profile)
-    plan = ready.plan(interpolator, version=version)
+    plan = ready.plan(interpolator, version=version, may_fall=falls)
     card = engines.card_of(ready.spec, settings.weights)
     found, timed = None, timed_on(None, "")
     if ready.spec.engine != engines.ANIMATIC:
@@ -158,14 +161,14 @@ def _planned(
         if allow_smaller and not found.fits:
             try:
                 ready = smaller(ready, settings.weights)
-                plan = ready.plan(interpolator, version=version)
+                plan = ready.plan(interpolator, version=version, may_fall=falls)
                 found = _fit(plan, card, settings.weights)
             except PlanError as error:
                 said = str(error).removeprefix(f"{shot.name}: ").removeprefix(found.reason).strip()
                 found = replace(found, remedy=said)
     notes = [_lacking(card, settings.weights)] if ready.spec.version == engines.NOT_INSTALLED else []
     if record.take and record.take.key == plan.key and record.take.status in FINISHED:
-        plan = ready.plan(interpolator, version=record.take.version)
+        plan = ready.plan(interpolator, version=record.take.version, may_fall=falls)
         notes.append(f"finished already as v{plan.version:03d}; rendering would make nothing")
     memory, notes = found.document() if found else None, notes + arrivals(plan)
     return {**plan_json(plan, card=card), "timed_here": timed, "memory": memory, "notes": notes}
@@ -324,4 +327,10 @@ def checks(settings: Settings) -> Sequence[Check]:
     def database() -> DatabaseFacts:
         return database_facts(settings.database_url)
 
-    return examine(home=settings.home, ffmpeg=settings.ffmpeg, weights=settings.weights, database=database)
+    return examine(
+        home=settings.home,
+        ffmpeg=settings.ffmpeg,
+        weights=settings.weights,
+        database=database,
+        retimer=settings.retimer,
+    )

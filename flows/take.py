@@ -87,7 +87,7 @@ def finish_take(
     clip, meeting = joined.value
     retimed = steps.retime(plan, clip, interpolator=interpolator, place=place)
     _add(seconds, "retime", retimed.seconds)
-    master, retiming = retimed.value
+    plan, master, retiming = retimed.value.plan, retimed.value.master, retimed.value.notes
     encoded = steps.encode(plan, master, place=place)
     _add(seconds, "encode", encoded.seconds)
     inspected = steps.inspect(plan, encoded.value.files)

@@ -3,8 +3,8 @@
 Knows: the catalogue, plans, history, who is at a shot already. Does not know: how admission decides (tasks.admission),
 Prefect, which is not even imported here. Memory: O(shots).
 
-A thousand shots of a few models are planned in a second or two: cards, weights and the retimer are looked at once for
-each model.
+A thousand shots of a few models are planned in a second or two: cards and weights are looked at once for each model,
+retimers once for each wish.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tasks.keep import is_owned
 from tasks.loras import resolve
 from tasks.plan import TakePlan
 from tasks.prepare import Prepared, smaller
+from tasks.shot_retimer import ShotRetimers
 
 CPU: Final = "cpu"
 """Device of a machine without a GPU."""
@@ -244,9 +245,9 @@ class _Desk:
         self._specs: dict[str, GeneratorSpec | EngineError | StepError] = {}
         self._cards: dict[str, Card] = {}
         self._loads: dict[str, Expected] = {}
-        self._interpolator = retimers.spec(
-            settings.weights, wish=settings.retimer, require_rife=bool(wishes.get("require_rife"))
-        )
+        required = bool(wishes.get("require_rife"))
+        retimers.spec(settings.weights, wish=settings.retimer, require_rife=required)  # said once, not for every shot
+        self._retimers = ShotRetimers(settings.weights, wish=settings.retimer, require_rife=required)
 
     def ready(self, record: ShotRecord) -> Ready:
         """What a shot will take. Raises StepError or EngineError for one that cannot be rendered."""
@@ -255,7 +256,8 @@ class _Desk:
         prepared = Prepared(shot, spec, resolve(shot, spec, weights), "")
         if self._wishes.get("allow_smaller"):
             prepared = smaller(prepared, weights)
-        plan = prepared.plan(self._interpolator, version=max(1, record.version))
+        retimer, falls = self._retimers.spec(shot), self._retimers.may_fall(shot)
+        plan = prepared.plan(retimer, version=max(1, record.version), may_fall=falls)
         engine, finish = self._expected(record, plan)
         model = engines.ANIMATIC if spec.engine == engines.ANIMATIC else f"{spec.name} {spec.profile}".strip()
         load = self._loads.get(model)

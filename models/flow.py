@@ -12,7 +12,7 @@ How a frame at phase t is made:
 
 Measured on held-out frames, PSNR: step 2 gains 0.2 to 1.3 dB on a moving disc before a moving ground and 0.3 dB on
 film; step 3's border rule 4 to 19 dB on pans and pushes. Weighting by a forward-backward check (Sundaram et al. 2010)
-instead of step 2 was tried and loses 0.1 to 1.2 dB on the same frames. benchmarks/interpolation.py has the figures.
+instead of step 2 was tried and loses 0.1 to 1.2 dB on the same frames. benchmarks/retiming.py has today's figures.
 
 `cv2.remap` of OpenCV 5 works at the exact coordinate (107 dB against a bicubic in doubles). Versions before 5 round to
 1/32 pixel, which does not matter here: 0.25 dB at 83, nothing measurable below 60. DIS gives the same bits whatever
@@ -21,8 +21,9 @@ the number of threads, so no setting is touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any, Final
 
 import cv2
@@ -50,6 +51,10 @@ class FlowInterpolator:
         """`flow`; the version names OpenCV's, since its flow decides pixels."""
         return InterpolatorSpec(engine="flow", model="", sha256="", version=f"{VERSION}-opencv-{cv2.__version__}")
 
+    def opener(self, threads: int) -> Callable[[], FlowInterpolator]:
+        """What opens it in another process, where OpenCV then uses so many threads: the bits do not depend on them."""
+        return partial(_opened, threads)
+
     def between(self, first: Frame, second: Frame, phases: Sequence[Fraction]) -> Iterator[Frame]:
         """Yield one (height, width, 3) uint16 frame per phase; equal frames are copied, not computed.
 
@@ -69,6 +74,11 @@ class FlowInterpolator:
                 yield pair.at(float(phase))
         except cv2.error as error:
             raise EngineError(f"optical flow failed on {first.shape[1]}x{first.shape[0]} frames: {error}") from error
+
+
+def _opened(threads: int) -> FlowInterpolator:
+    cv2.setNumThreads(threads)
+    return FlowInterpolator()
 
 
 class _Pair:

@@ -1,39 +1,53 @@
 """Find hard cuts in a stream of frames, so that retiming never blends across one.
 
 Knows: pictures. Does not know: files, rates, why there is a cut.
-Memory: one frame of look-ahead and a few thumbnails, whatever the length of the clip.
+Memory: four frames of look-ahead and eight thumbnails, whatever the length of the clip. A decision about frames i and
+i+1 rests on frames i-3 to i+4 alone, so any part of a clip, with that much around it, gives the same answer.
 
-The measure. Each frame is reduced to a thumbnail of about 64x36 in colour. The distance d of two frames is the mean
-absolute difference of their thumbnails (0 to 1) under the shift that makes it least, among shifts of up to 6 columns
-and 4 rows: a camera that moves by a tenth of the picture per frame does not count as change. Frames j and j+1 are a cut
-if
-    d(j, j+1) > FLOOR   and
-    d(j, j+1) > RATIO * max(median of the last 8 pairs that were no cut, d(j+1, j+2))   and
-    neither d(j-1, j+1) nor d(j, j+2) is below half of d(j, j+1): then one frame flashed, and the shot goes on.
-A whip pan faster than the search, or the start of one, raises its neighbours too and is no cut. Colour histograms are
-not asked: two shots of one place share them, and the search already forgives what they would forgive.
+The measure. Each frame is reduced to a thumbnail of about 64x36 in colour. The unlikeness u of two frames is 1 minus
+the zero-mean normalised correlation of their thumbnails (OpenCV's matchTemplate, TM_CCOEFF_NORMED) under the shift that
+makes it greatest, among shifts of up to 6 columns and 4 rows: neither a camera that moves by a tenth of the picture per
+frame nor a light that is switched on makes a picture unlike itself. Frames i and i+1 are a cut if
+    u(i, i+1) > UNLIKE   and
+    u(i, i+1) > RATIO * u of the pair before and of the pair behind: else it is a whip pan, a zoom, a shake   and
+    no frame up to FLASH before i+1 is like one behind i again, FLASH frames between them at most, where "like" is
+    u < RETURN * u(i, i+1): else something flashed, and the shot goes on.
+A frame of one colour (black, burnt out) is like any other: nothing can be held against it.
 
-Limits: a dissolve is no cut; a shot of one frame between two cuts is taken for a flash or a shake; a flash of two
-frames counts as a cut, and so does one on the very last frame, which costs a held frame there.
+Why not a library. benchmarks/cuts.py: 119 clips, 71 of them without a cut, at 16 and 24 frames a second, in 360p and
+720p; precision and recall, every rival at its best setting there and with our rule against flashes on top:
+    ours 1.00, 0.98    PySceneDetect 0.7.2: AdaptiveDetector 0.73, 0.82; ContentDetector 0.47, 0.92
+    ffmpeg scdet 0.72, 0.63
+They take a light for a cut, and a close-up of the same place for none. Thresholds were set on the clips at 16; those at
+24, and a film with five cuts behind passing cars, gave the same. At 720p: 0.6 ms a frame, as much as PySceneDetect.
+
+Limits: a dissolve is no cut; nor is the second of two cuts from frame to frame; nor one to the same place, reframed by
+less than about 15 %, where little stands out; a flash of more than three frames counts as cuts.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from statistics import median
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.interface import Frame
 
-FLOOR: Final = 0.03
-"""Least distance of a cut: below it a held frame and an interpolated one can hardly be told apart."""
+UNLIKE: Final = 0.16
+"""Least unlikeness of a cut; 0.13 to 0.2 give the same cuts on the corpus."""
 
-RATIO: Final = 4.0
-"""How far a cut must stand out from the distances around it."""
+RATIO: Final = 2.0
+"""How far a cut must stand out from the pairs around it."""
+
+FLASH: Final = 3
+"""Frames of the longest flash."""
+
+RETURN: Final = 0.5
+"""Share of a pair's unlikeness below which the picture behind a flash is that before it; 0.4 to 0.6 do the same."""
 
 REACH: Final = (4, 6)
 """Largest shift tried, in rows and columns of the thumbnail."""
@@ -41,8 +55,11 @@ REACH: Final = (4, 6)
 THUMBNAIL: Final = (36, 64)
 """Rows and columns of a thumbnail; fewer for smaller frames."""
 
+AHEAD: Final = FLASH + 1
+"""Frames behind i that the decision about frames i and i+1 rests on."""
+
 _SAMPLES: Final = 4  # rows and columns read per thumbnail pixel: more changes nothing and costs time at 1080p
-_MEMORY: Final = 8  # pairs whose distances are remembered
+_FLAT: Final = 1 / 255  # standard deviation of a thumbnail, in full white, below which it shows nothing
 
 Thumbnail = NDArray[np.float32]
 
@@ -54,35 +71,35 @@ def thumbnail(frame: Frame) -> Thumbnail:
     stride = max(1, block // _SAMPLES)
     side = max(1, block // stride)  # samples per block and axis
     seen = frame[::stride, ::stride]
-    rows, columns = seen.shape[0] // side, seen.shape[1] // side
-    blocks = seen[: rows * side, : columns * side].reshape(rows, side, columns, side, 3)
-    means: Thumbnail = blocks.mean(axis=(1, 3), dtype=np.float32) / np.float32(65535)
+    rows, columns = max(1, seen.shape[0] // side), max(1, seen.shape[1] // side)
+    inside = np.ascontiguousarray(seen[: rows * side, : columns * side])
+    means: Thumbnail = cv2.resize(inside, (columns, rows), interpolation=cv2.INTER_AREA) / np.float32(65535)
     return means
 
 
-def distance(one: Thumbnail, other: Thumbnail) -> float:
-    """Least mean absolute difference of two thumbnails over all shifts within REACH; 0 if equal, at most 1."""
+def unlikeness(one: Thumbnail, other: Thumbnail) -> float:
+    """0 for the same picture in any light and under any shift within REACH, 1 for pictures without relation."""
+    if min(one.std(), other.std()) < _FLAT:
+        return 0.0
     rows, columns = one.shape[:2]
     # at least three quarters of the picture are compared, or small pictures would match anything
     down, across = min(REACH[0], rows // 8), min(REACH[1], columns // 8)
-    least = float(np.abs(one - other).mean())
-    for y in range(-down, down + 1):
-        for x in range(-across, across + 1):
-            a = one[max(0, y) : rows + min(0, y), max(0, x) : columns + min(0, x)]
-            b = other[max(0, -y) : rows + min(0, -y), max(0, -x) : columns + min(0, -x)]
-            least = min(least, float(np.abs(a - b).mean()))
-    return least
+    inside = slice(down, rows - down), slice(across, columns - across)
+    most = 0.0
+    for picture, middle in ((one, other[inside]), (other, one[inside])):
+        likeness = cv2.matchTemplate(picture, np.ascontiguousarray(middle), cv2.TM_CCOEFF_NORMED)
+        most = max(most, float(likeness.max()))
+    return 1 - min(most, 1.0)
 
 
 class CutWatch:
-    """Passes frames through, one behind what it reads, and knows which neighbours are a cut. An iterator.
+    """Passes frames through, some behind what it reads, and knows which neighbours are a cut. An iterator.
 
-    Once frame i+1 has come out, `is_cut(i)` is decided: the watch has then read frame i+2, or seen the end.
+    Once frame i+1 has come out, `is_cut(i)` is decided: the watch has then read frame i+AHEAD, or seen the end.
     """
 
     def __init__(self, frames: Iterator[Frame]) -> None:
         self._stream = self._watch(frames)
-        self._calm: deque[float] = deque(maxlen=_MEMORY)
         self._cuts: list[int] = []
 
     @property
@@ -101,44 +118,60 @@ class CutWatch:
         return next(self._stream)
 
     def _watch(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        held: Frame | None = None
-        recent: deque[Thumbnail] = deque(maxlen=4)  # of frames index - 3 to index
-        value = 0.0  # distance of frames index - 2 and index - 1
-        index = 0
-        for index, frame in enumerate(frames):
-            recent.append(thumbnail(frame))
-            following = distance(recent[-2], recent[-1]) if index > 0 else 0.0
-            if index > 1:
-                before = recent[0] if index > 2 else None
-                self._judge(index - 2, value, (before, recent[-3], recent[-2], recent[-1]), following)
-            if held is not None:
-                yield held
-            held, value = frame, following
-        if index > 0:
-            before = recent[-3] if index > 1 else None
-            self._judge(index - 1, value, (before, recent[-2], recent[-1], None), 0.0)
-        if held is not None:
-            yield held
+        held: deque[Frame] = deque()
+        seen = _Seen()
+        out = 0  # frames that have come out
+        for frame in frames:
+            held.append(frame)
+            seen.add(thumbnail(frame))
+            if len(held) >= AHEAD:
+                self._judge(out - 1, seen)
+                out += 1
+                yield held.popleft()
+        while held:
+            self._judge(out - 1, seen)
+            out += 1
+            yield held.popleft()
 
-    def _judge(
-        self,
-        index: int,
-        value: float,
-        around: tuple[Thumbnail | None, Thumbnail, Thumbnail, Thumbnail | None],
-        following: float,
-    ) -> None:
-        """Decide pair `index` of distance `value`, among frames index-1 to index+2; `following`: the next distance."""
-        before, one, other, after = around
-        usual = max(median(self._calm) if self._calm else 0.0, following)
-        if (
-            value > FLOOR
-            and value > RATIO * usual
-            and (before is None or distance(before, other) >= value / 2)
-            and (after is None or distance(one, after) >= value / 2)
-        ):
+    def _judge(self, index: int, seen: _Seen) -> None:
+        """Decide frames `index` and `index` + 1."""
+        if index >= 0 and seen.cut(index):
             self._cuts.append(index)
-        else:
-            self._calm.append(value)
+
+
+class _Seen:
+    """The thumbnails around a decision, by frame, and how unlike they are."""
+
+    def __init__(self) -> None:
+        self._read = 0
+        self._thumbnails: deque[Thumbnail] = deque(maxlen=FLASH + 1 + AHEAD)
+        self._steps: deque[float] = deque(maxlen=FLASH + 1 + AHEAD)  # step i: frames i and i+1, the newest last
+
+    def add(self, one: Thumbnail) -> None:
+        """The next frame's."""
+        if self._thumbnails:
+            self._steps.append(unlikeness(self._thumbnails[-1], one))
+        self._thumbnails.append(one)
+        self._read += 1
+
+    def cut(self, index: int) -> bool:
+        """Whether frames `index` and `index` + 1 are a cut; frames index - FLASH to index + AHEAD must be here."""
+        step = self._step(index)
+        if step <= UNLIKE or step <= RATIO * max(self._step(index - 1), self._step(index + 1)):
+            return False
+        first = max(0, index - FLASH)
+        return not any(
+            self._between(before, after) < RETURN * step
+            for before in range(first, index + 1)
+            for after in range(max(index + 1, before + 2), min(self._read, before + FLASH + 2))
+        )
+
+    def _step(self, index: int) -> float:
+        """Unlikeness of frames `index` and `index` + 1; 0 beyond the clip's ends."""
+        return self._steps[index - self._read + 1] if 0 <= index < self._read - 1 else 0.0
+
+    def _between(self, index: int, other: int) -> float:
+        return unlikeness(self._thumbnails[index - self._read], self._thumbnails[other - self._read])
 
 
 def detect_cuts(frames: Iterator[Frame]) -> tuple[int, ...]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -23,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.interface import EngineError, Frame, FrameInterpolator
+from models.interface import DeviceLost, EngineError, Frame, FrameInterpolator
 
 JUDGED: Final = 4
 """Frames of an overlap, at most, that a way is judged by."""
@@ -88,6 +87,8 @@ def choose(pairs: Mapping[int, Pair], *, interpolator: FrameInterpolator) -> Cho
     try:
         morphs = {number: morph(*pairs[number], interpolator=interpolator) for number in judged}
         cost[Way.MORPH] = statistics.fmean(blurred(frame, wanted[number]) for number, frame in morphs.items())
+    except DeviceLost:
+        raise  # a fade in its place would be kept under the key of a morph
     except EngineError as error:
         failed = str(error)
     way = min(cost, key=lambda way: cost[way])
@@ -117,8 +118,12 @@ def blurred(frame: Frame, detail: float) -> float:
 def blended(pair: Pair, *, way: Way, interpolator: FrameInterpolator) -> Frame:
     """The pair as one frame. Where two frames agree, and where the interpolator gives up, as a fade."""
     if way is Way.MORPH and _distance(pair[0], pair[1]) > ALIKE:
-        with suppress(EngineError):
+        try:
             return morph(*pair, interpolator=interpolator)
+        except DeviceLost:
+            raise
+        except EngineError:
+            pass
     return fade(*pair)
 
 

@@ -21,6 +21,8 @@ from typing import Final, Literal
 from packaging.version import Version
 
 from catalogs.database import DatabaseFacts
+from models.retimers import ANY, RetimerWish
+from models.rife_trial import vulkan_devices
 from tasks import engines, retimers
 from tasks.errors import MediaError, StepError
 from tasks.frames import output_of
@@ -57,7 +59,9 @@ class Check:
     """Whether the built-in engine cannot render without it."""
 
 
-def examine(*, home: Path, ffmpeg: str, weights: Path, database: Callable[[], DatabaseFacts]) -> Sequence[Check]:
+def examine(
+    *, home: Path, ffmpeg: str, weights: Path, database: Callable[[], DatabaseFacts], retimer: RetimerWish = ANY
+) -> Sequence[Check]:
     """All checks in order. `database` looks at the catalogue's database, raising if it cannot be used."""
     return [
         _python(),
@@ -68,9 +72,9 @@ def examine(*, home: Path, ffmpeg: str, weights: Path, database: Callable[[], Da
         _prefect(),
         _gpu(),
         _torch(),
-        _vulkan(),
+        _vulkan(weights),
         Check(engines.ANIMATIC, "ok", "built in, needs no GPU"),
-        *(_retimer(state) for state in retimers.states(weights)),
+        *(_retimer(state) for state in retimers.states(weights, retimer)),
     ]
 
 
@@ -253,16 +257,16 @@ def _torch() -> Check:
     return Check("torch", "warning", f"{found} is made for the processor and does not see the GPU", remedy)
 
 
-def _vulkan() -> Check:
-    library = find_library("vulkan")
-    if library:
-        return Check("vulkan", "ok", library)
-    return Check(
-        "vulkan",
-        "warning",
-        "libvulkan.so.1 is not installed, so RIFE cannot load",
-        "install the Vulkan loader (Debian and Ubuntu: apt install libvulkan1); until then optical flow retimes",
-    )
+def _vulkan(weights: Path) -> Check:
+    if find_library("vulkan") is None:
+        return Check(
+            "vulkan",
+            "warning",
+            "libvulkan.so.1 is not installed, so RIFE by ncnn cannot load",
+            "install the Vulkan loader (Debian and Ubuntu: apt install libvulkan1); until then optical flow retimes",
+        )
+    devices = [f"vulkan:{device.index} {device.name}".strip() for device in vulkan_devices(weights)]
+    return Check("vulkan", "ok", "; ".join(devices) or "the loader is there, and no device: RIFE runs on the processor")
 
 
 def _retimer(state: retimers.RetimerState) -> Check:

@@ -16,7 +16,7 @@ from models.memory import GB, tokens
 from tasks.plan import TakePlan, Window
 from tasks.words import cut_seconds
 
-_RETIME_SECONDS: Final = 0.20  # per megapixel of delivery frame, flow on one core (benchmarks/interpolation.py)
+_RETIME_SECONDS: Final = 0.20  # per megapixel of delivery frame, flow on one core (benchmarks/retiming.py)
 _ENCODE_SECONDS: Final = 0.10  # per megapixel and deliverable
 _CLIP_BYTES: Final = 6.2  # per pixel: 12 bits in 16 for three planes, and slack for incompressible noise
 _LATENT_BYTES: Final = 1.0  # per pixel: 16 channels in 32 bits for 8x8 pixels (Wan2.1); 48 for 16x16 (TI2V) are less
@@ -207,6 +207,8 @@ def plan_json(plan: TakePlan, *, card: Card | None = None) -> dict[str, Any]:
         "retiming": {
             "speed": rate_text(plan.shot.speed),
             "native_frames_per_frame": rate_text(plan.step),
+            "asked": plan.shot.retimer,
+            "may_fall": plan.may_fall,
             "engine": plan.interpolator.engine,
             "model": plan.interpolator.model,
             "sha256": plan.interpolator.sha256,

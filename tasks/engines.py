@@ -163,8 +163,12 @@ def model_names(weights: Path = NOWHERE) -> tuple[str, ...]:
     return tuple(sorted(cards_with(weights)))
 
 
-def notices(plan: TakePlan, card: Card, *, retimed: bool) -> Sequence[str]:
-    """What viewers of a take must be told, the most important first: what was made smaller, by what, how briefly."""
+def notices(plan: TakePlan, card: Card, *, retimed: bool, instead: str = "") -> Sequence[str]:
+    """What viewers of a take must be told, the most important first: what was made smaller, by what, how briefly.
+
+    `instead` is said in the place of who retimed it, if that was not who should have.
+    """
     hurried = plan.spec.profile == DRAFT and (bool(plan.spec.distilled) or asked_steps(plan) < card.steps)
-    names = (plan.spec.engine, DRAFT if hurried else "", plan.interpolator.engine if retimed else "")
-    return [*filter(None, [plan.notice]), *(NOTICES[name] for name in names if name in NOTICES)]
+    names = (plan.spec.engine, DRAFT if hurried else "", plan.interpolator.engine if retimed and not instead else "")
+    known = [NOTICES[name] for name in names if name in NOTICES]
+    return [*filter(None, [plan.notice, *known, instead if retimed else ""])]

@@ -13,19 +13,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
 from catalogs.shot import Delivery, Plate, Shot, slate
 from catalogs.timebase import rate_label, rate_text
 from models.interface import GeneratorSpec, InterpolatorSpec, Lora
+from models.retimers import FLOW
 from tasks.chain import Chain, chained
 from tasks.errors import PlanError
+from tasks.sizes import delivery_size, generated_size
 from tasks.windows import Span
 from tasks.words import told_prompt, window_prompts
 
-VERSIONS: Final[Mapping[str, str]] = {"rolls": "1", "join": "3", "retime": "1", "encode": "1"}
+VERSIONS: Final[Mapping[str, str]] = {"rolls": "1", "join": "3", "retime": "2", "encode": "2"}
 """Raise one when its step would make other pixels from the same input: old results are then not recalled."""
 
 EXTENSIONS: Final[Mapping[str, str]] = {
@@ -130,6 +132,8 @@ class TakePlan:
     """What changes the model, in order; the profile's own first."""
     notice: str
     """What was made smaller on request, and what was tried, for everyone who looks at the take; empty for nothing."""
+    may_fall: bool = False
+    """Whether another engine may retime it if the device of this one is lost."""
 
     @property
     def slate(self) -> str:
@@ -140,6 +144,11 @@ class TakePlan:
     def seams(self) -> tuple[int, ...]:
         """Native frame at which each window after the first takes over."""
         return tuple(window.span.segment.start for window in self.windows[1:])
+
+    @property
+    def blended(self) -> bool:
+        """Whether neighbouring windows share frames that were not handed on: the interpolator blends those."""
+        return any(window.context < self.overlap for window in self.windows[1:])
 
     @property
     def step(self) -> Fraction:
@@ -177,14 +186,16 @@ def plan_take(
     version: int = 1,
     loras: Sequence[PlannedLora] = (),
     notice: str = "",
+    may_fall: bool = False,
 ) -> TakePlan:
     """The plan of a take. The same arguments always give the same plan.
 
-    `loras` are the shot's, found and hashed. `notice` is kept.
+    `loras` are the shot's, found and hashed. `notice` is kept. `may_fall` lets another engine retime it if the device
+    of `interpolator` is lost.
     Raises PlanError, naming the shot, the value, the limit and the remedy, if the model cannot make the shot.
     """
     try:
-        return _plan(shot, spec, interpolator, version, loras=tuple(loras), notice=notice)
+        return _plan(shot, spec, interpolator, version, loras=tuple(loras), notice=notice, may_fall=may_fall)
     except PlanError as error:
         raise PlanError(f"{shot.name}: {error}") from None
 
@@ -197,6 +208,7 @@ def _plan(
     *,
     loras: tuple[PlannedLora, ...],
     notice: str,
+    may_fall: bool,
 ) -> TakePlan:
     if spec.needs_plate and shot.plate is None:
         raise PlanError(f"{spec.name} animates a still; give the shot a plate")
@@ -204,8 +216,8 @@ def _plan(
         raise PlanError(f"{spec.name} needs a prompt; write one, or preview with DAILIES_ENGINE=animatic")
     chain = chained(shot, spec)
     spec, overlap = chain.spec, chain.overlap
-    delivery_size = _delivery_size(shot, spec)
-    width, height = _generated_size(delivery_size, spec)
+    delivered = delivery_size(shot, spec)
+    width, height = generated_size(delivered, spec)
     seed = derived_seed(shot.show, shot.code) if shot.seed is None else shot.seed
     avoided = shot.negative_prompt or spec.negative_prompt
     size = (width, height)
@@ -219,23 +231,9 @@ def _plan(
         # frames that were handed on are the same in both windows, and no interpolator changes them
         interpolator=astuple(interpolator) if any(window.context < overlap for window in windows[1:]) else None,
     )
-    step = spec.native_rate * shot.speed / shot.rate
-    master_key = content_key(
-        step="retime",
-        version=VERSIONS["retime"],
-        clip=join_key,
-        native=spec.native_rate,
-        delivery=shot.rate,
-        speed=shot.speed,
-        frames=shot.total_frames,
-        # where every phase is 0 no frame is interpolated, and the interpolator changes nothing
-        interpolator=None if step.denominator == 1 else astuple(interpolator),
-    )
+    master_key = _master_key(shot, spec.native_rate, join_key, interpolator)
+    falls = may_fall and interpolator.engine != FLOW and _interpolates(shot, spec.native_rate)
     base = slate(shot.show, shot.sequence, shot.code, version)
-    deliveries = tuple(
-        _planned(delivery, base=base, rate=shot.rate, master_key=master_key, size=delivery_size)
-        for delivery in shot.deliveries
-    )
     return TakePlan(
         shot=shot,
         version=version,
@@ -249,24 +247,57 @@ def _plan(
         seed=seed,
         width=width,
         height=height,
-        delivery_width=delivery_size[0],
-        delivery_height=delivery_size[1],
+        delivery_width=delivered[0],
+        delivery_height=delivered[1],
         native_frames=chain.frames,
         frames=shot.total_frames,
         join_key=join_key,
         master_key=master_key,
-        deliveries=deliveries,
+        deliveries=_planned(shot, base=base, master_key=master_key, size=delivered),
         key=content_key(
             step="take",
             master=master_key,
-            size=delivery_size,
+            size=delivered,
             deliveries=[f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
             encode=VERSIONS["encode"],
+            # a take that another engine may have retimed is not what one is that must be by this
+            **({"may_fall": True} if falls else {}),
         ),
         prompt=told_prompt(shot, spec, triggers=_triggers(loras)),
         negative_prompt=avoided,
         loras=loras,
         notice="; ".join(filter(None, [notice, _experiment(chain)])),
+        may_fall=falls,
+    )
+
+
+def with_retimer(plan: TakePlan, interpolator: InterpolatorSpec) -> TakePlan:
+    """The plan of what follows the join if `interpolator` retimes it in the place of the planned one.
+
+    Master and deliverables get the keys that they would have had; the take's own key says what was asked for: it stays.
+    """
+    master_key = _master_key(plan.shot, plan.spec.native_rate, plan.join_key, interpolator)
+    size = (plan.delivery_width, plan.delivery_height)
+    deliveries = _planned(plan.shot, base=plan.slate, master_key=master_key, size=size)
+    return replace(plan, interpolator=interpolator, master_key=master_key, deliveries=deliveries)
+
+
+def _interpolates(shot: Shot, native: Fraction) -> bool:
+    """Whether a delivery frame can lie between two native ones."""
+    return (native * shot.speed / shot.rate).denominator > 1
+
+
+def _master_key(shot: Shot, native: Fraction, join_key: str, interpolator: InterpolatorSpec) -> str:
+    return content_key(
+        step="retime",
+        version=VERSIONS["retime"],
+        clip=join_key,
+        native=native,
+        delivery=shot.rate,
+        speed=shot.speed,
+        frames=shot.total_frames,
+        # where every phase is 0 no frame is interpolated, and the interpolator changes nothing
+        interpolator=astuple(interpolator) if _interpolates(shot, native) else None,
     )
 
 
@@ -332,10 +363,14 @@ def _windows(
     return tuple(windows)
 
 
-def _planned(
-    delivery: Delivery, *, base: str, rate: Fraction, master_key: str, size: tuple[int, int]
-) -> PlannedDelivery:
-    file = f"{base}_{rate_label(rate)}_{delivery.kind}{EXTENSIONS[delivery.kind]}"
+def _planned(shot: Shot, *, base: str, master_key: str, size: tuple[int, int]) -> tuple[PlannedDelivery, ...]:
+    """The files that will be made of a master; `base` begins their names."""
+    begin = f"{base}_{rate_label(shot.rate)}"
+    return tuple(_file(delivery, begin=begin, master_key=master_key, size=size) for delivery in shot.deliveries)
+
+
+def _file(delivery: Delivery, *, begin: str, master_key: str, size: tuple[int, int]) -> PlannedDelivery:
+    file = f"{begin}_{delivery.kind}{EXTENSIONS[delivery.kind]}"
     key = content_key(
         step="encode",
         version=VERSIONS["encode"],
@@ -346,31 +381,3 @@ def _planned(
         file=file,
     )
     return PlannedDelivery(delivery.kind, delivery.option, file, key)
-
-
-def _nearest_preset(aspect: Fraction, spec: GeneratorSpec) -> tuple[int, int]:
-    """The model's preset whose shape is closest to `aspect` (width over height), the first of equals."""
-    return min(spec.sizes, key=lambda size: abs(_log_ratio(Fraction(*size), aspect)))
-
-
-def _log_ratio(a: Fraction, b: Fraction) -> Fraction:
-    """Distance of two shapes, the same for twice as wide and half as wide."""
-    return max(a / b, b / a)
-
-
-def _delivery_size(shot: Shot, spec: GeneratorSpec) -> tuple[int, int]:
-    """The size asked for, else the model's preset nearest to the plate's shape."""
-    if shot.width is not None and shot.height is not None:
-        if shot.width % 2 or shot.height % 2:
-            raise PlanError(f"a delivery of {shot.width}x{shot.height} is not even; 4:2:0 needs even sizes")
-        return shot.width, shot.height
-    aspect = Fraction(shot.plate.width, shot.plate.height) if shot.plate else Fraction(*spec.sizes[0])
-    return _nearest_preset(aspect, spec)
-
-
-def _generated_size(asked: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
-    """What the model makes: the delivery size where it can, else its preset of the nearest shape, to be scaled."""
-    fits = not spec.presets_only or asked in spec.sizes
-    if fits and all(side % spec.size_multiple == 0 and spec.smallest <= side <= spec.largest for side in asked):
-        return asked
-    return _nearest_preset(Fraction(*asked), spec)

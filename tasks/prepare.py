@@ -36,10 +36,16 @@ class Prepared:
     notice: str
     """What was made smaller on request; empty for nothing."""
 
-    def plan(self, interpolator: InterpolatorSpec, *, version: int) -> TakePlan:
+    def plan(self, interpolator: InterpolatorSpec, *, version: int, may_fall: bool = False) -> TakePlan:
         """The plan of a take. Raises PlanError if the model cannot make the shot."""
         return plan_take(
-            self.shot, self.spec, interpolator=interpolator, version=version, loras=self.loras, notice=self.notice
+            self.shot,
+            self.spec,
+            interpolator=interpolator,
+            version=version,
+            loras=self.loras,
+            notice=self.notice,
+            may_fall=may_fall,
         )
 
     def texts(self) -> list[str]:

@@ -185,4 +185,6 @@ def _muxer(container: str, rate: Fraction) -> dict[str, Any]:
         flags["movflags"] = "+faststart"
         # every frame lasts a whole number of ticks
         flags["video_track_timescale"] = timescale(rate)
+        # and so does the whole: in milliseconds, the default, H.265's edit list would end before the last frame does
+        flags["movie_timescale"] = timescale(rate)
     return flags

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from catalogs.footage import Clip, Finding, Severity
 from catalogs.timebase import FrameRange
-from models.interface import Frame, FrameInterpolator
+from models.interface import DeviceLost, Frame, FrameInterpolator
 from tasks.errors import StepError
 from tasks.frames import read_frames
 from tasks.join import joined
@@ -166,11 +166,11 @@ def keep_best(
 
 def seam_between(
     plan: TakePlan, window: Window, before: Clip, path: Path, *, interpolator: FrameInterpolator, ffmpeg: str
-) -> Mapping[str, Any]:
+) -> Mapping[str, Any] | None:
     """The seam of a window's clip with the clip before it, as the manifest writes seams.
 
     Joined as it will be, except that the window before has its own colours still, and that what is usual is what the
-    frames around the seam have.
+    frames around the seam have. None where the interpolator's device was lost: the window itself is none the worse.
     """
     shared = plan.overlap
     early, late = min(len(before.range), shared + REACH), min(len(window.span.range), shared + REACH)
@@ -191,6 +191,9 @@ def seam_between(
     try:
         for frame in joined(readers, [early, late], overlap=shared, meet=meet):
             meter.see(frame)
+    except DeviceLost as error:
+        LOG.warning("%s: how window %d meets the one before it was not judged: %s", plan.slate, window.index, error)
+        return None
     finally:
         for reader in readers:
             reader.close()

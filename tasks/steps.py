@@ -9,6 +9,7 @@ used and tested without a server.
         windows/000.mkv ...     one clip per window; 000.state/ while a model is at it
         joined.mkv              only if there are two windows or more
         master.mkv
+        fallen.json             only if its retimer lost its device and another one did it
         deliverables/...        encoded and inspected, not yet published
         stills/                 frames for the contact sheet
         attempts/               unfinished work; swept when the next attempt starts
@@ -34,6 +35,7 @@ from catalogs.timebase import FrameRange
 from models.interface import FrameInterpolator
 from tasks import engines
 from tasks.encode import encode_master
+from tasks.fall import retime_or_fall
 from tasks.generate import Beside, generate_window
 from tasks.handover import Generated
 from tasks.inspect import Expectation, inspect_deliverable
@@ -47,6 +49,9 @@ from tasks.rolls import keep_best, leaves_of, seam_between, seed_of
 from tasks.sheet import contact_sheet
 
 LOG: Final = logging.getLogger("dailies")
+
+JOINED: Final = "joined.mkv"
+"""The native frames of a shot of two windows or more, in its work folder."""
 
 T = TypeVar("T")
 
@@ -153,25 +158,58 @@ def join(
     def make(target: Path) -> Mapping[str, Any]:
         return join_clips(plan, clips, target, interpolator=interpolator, ffmpeg=place.ffmpeg)
 
-    kept, made = _once(place, place.work / "joined.mkv", key=plan.join_key, make=make)
+    kept, made = _once(place, place.work / JOINED, key=plan.join_key, make=make)
     whole = FrameRange(0, plan.native_frames)
     clip = Clip(kept.path, kept.sha256, kept.bytes, whole, plan.spec.native_rate, plan.width, plan.height)
     counts = f"{len(clips)} windows"
     return _finish(plan.slate, "join", (clip, kept.notes), made=made, started=started, counts=counts)
 
 
+@dataclass(frozen=True, slots=True)
+class Retimed:
+    """What the retime step leaves."""
+
+    plan: TakePlan
+    """What the following steps go by: the take's plan, with the engine that retimed it."""
+    master: Master
+    notes: Mapping[str, Any]
+    """What retiming did; under `lost` why another engine than the planned one did it, empty if none had to."""
+
+
 @task(name="retime", task_run_name="{plan.slate} retime", cache_policy=NO_CACHE)
-def retime(
-    plan: TakePlan, clip: Clip, *, interpolator: FrameInterpolator, place: Place
-) -> Done[tuple[Master, Mapping[str, Any]]]:
-    """The lossless master at the delivery rate, and what retiming did."""
+def retime(plan: TakePlan, clip: Clip, *, interpolator: FrameInterpolator, place: Place) -> Done[Retimed]:
+    """The lossless master at the delivery rate, by the planned engine or, if the plan allows that, by the next best.
+
+    `interpolator` is the planned one, or what takes its place from the start. Raises StepError if retiming fails; with
+    DeviceLost as its cause if a device went away and nothing may or can retime in its place.
+    """
     started = time.perf_counter()
+    path = place.work / "master.mkv"
+
+    def make(follow: TakePlan, by: FrameInterpolator) -> Kept:
+        return _once(place, path, key=follow.master_key, make=_retiming(follow, clip, by, ffmpeg=place.ffmpeg))[0]
+
+    fall, kept, made = retime_or_fall(
+        plan, path, interpolator=interpolator, weights=place.weights, guard=place.guard, make=make
+    )
+    plan = fall.plan if fall else plan
+    master = Master(kept.path, kept.sha256, kept.bytes, plan.frames, plan.shot.rate, plan.width, plan.height)
+    told = {"lost": fall.lost if fall else "", "notice": fall.notice if fall else ""}
+    retimed = Retimed(plan, master, {**kept.notes, **told})
+    counts = f"{plan.native_frames} to {plan.frames} frames by {plan.interpolator.engine}"
+    return _finish(plan.slate, "retime", retimed, made=made, started=started, counts=counts)
+
+
+def _retiming(
+    plan: TakePlan, clip: Clip, interpolator: FrameInterpolator, *, ffmpeg: str
+) -> Callable[[Path], Mapping[str, Any]]:
+    """What writes the master into a file and says what retiming did."""
 
     def make(target: Path) -> Mapping[str, Any]:
         report = retime_clip(
             clip.path,
             target,
-            ffmpeg=place.ffmpeg,
+            ffmpeg=ffmpeg,
             width=plan.width,
             height=plan.height,
             source_frames=plan.native_frames,
@@ -188,10 +226,7 @@ def retime(
             "cuts": [list(cut) if isinstance(cut, tuple) else cut for cut in report.cuts],
         }
 
-    kept, made = _once(place, place.work / "master.mkv", key=plan.master_key, make=make)
-    master = Master(kept.path, kept.sha256, kept.bytes, plan.frames, plan.shot.rate, plan.width, plan.height)
-    counts = f"{plan.native_frames} to {plan.frames} frames by {plan.interpolator.engine}"
-    return _finish(plan.slate, "retime", (master, kept.notes), made=made, started=started, counts=counts)
+    return make
 
 
 def sheet_frames(plan: TakePlan) -> tuple[int, ...]:
@@ -295,7 +330,9 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
     with attempt(place.work) as own:
         sheet = own / "contact.jpg"
         card = evidence.generated.card
-        notices = engines.notices(plan, card, retimed=bool(evidence.retime["interpolated"]))
+        notices = engines.notices(
+            plan, card, retimed=bool(evidence.retime["interpolated"]), instead=evidence.retime["notice"]
+        )
         contact_sheet(
             evidence.encoded.stills,
             sheet,

@@ -17,6 +17,7 @@ from typing import Final
 import av
 
 from catalogs.errors import CatalogueUnavailableError
+from models.interface import DeviceLost
 from tasks.errors import FfmpegError, StepError
 
 PASSING: Final = frozenset(
@@ -64,7 +65,7 @@ def is_transient(error: BaseException) -> bool:
             return found.transient
         if isinstance(found, FfmpegError) and found.code is not None:
             return _passing_exit(found.code)
-        if isinstance(found, CatalogueUnavailableError | ConnectionError | TimeoutError):
+        if isinstance(found, CatalogueUnavailableError | ConnectionError | TimeoutError | DeviceLost):
             return True
         if isinstance(found, av.FFmpegError):
             return False  # some of them are OSErrors, but they speak of what a file holds

@@ -21,7 +21,7 @@ from PIL import Image
 from rendering import House, clean_environment
 
 from flows.prefect_server import server_words
-from models.rife import probe
+from models.rife_trial import problem, vulkan_devices
 
 # a busy machine is no defect: a timing never fails a test
 settings.register_profile("dailies", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -114,11 +114,11 @@ def house(tmp_path: Path, plate_path: Path, prefect_url: str) -> House:
 @pytest.fixture(scope="session")
 def rife_runs() -> None:
     """Skips without the RIFE wheel's libraries, or fails where DAILIES_REQUIRE_RIFE=1 says they must be there."""
-    problem = probe()
-    if problem is not None:
+    wrong = problem(None)
+    if wrong is not None:
         if os.environ.get("DAILIES_REQUIRE_RIFE") == "1":
-            pytest.fail(problem)
-        pytest.skip(problem)
+            pytest.fail(wrong)
+        pytest.skip(wrong)
 
 
 @pytest.fixture(scope="session")
@@ -131,3 +131,11 @@ def linear_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def zero_flow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A RIFE folder whose network is RIFE 4.6 with zero weights: the average, at full cost."""
     return write_zero_flow(tmp_path_factory.mktemp("zero") / "rife-v4.6")
+
+
+@pytest.fixture(scope="session")
+def vulkan_device(rife_runs: None) -> int:
+    """Number of a Vulkan device, a processor in its place included; skips where the machine has neither."""
+    if not (devices := vulkan_devices()):
+        pytest.skip("no Vulkan device; Debian's mesa-vulkan-drivers puts the processor in its place")
+    return devices[0].index

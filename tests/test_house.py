@@ -66,14 +66,14 @@ def test_every_module_says_what_it_is(path: Path) -> None:
 
 
 def test_only_one_module_starts_programs() -> None:
-    """subprocess is imported by tasks/frames.py, by models/rife.py for its probe in a child process, and by
+    """subprocess is imported by tasks/frames.py, by models/rife_trial.py for its trials in a child process, and by
     models/convert.py, which has pickles read in one."""
     users = {
         str(path.relative_to(ROOT))
         for path in SOURCES
         if re.search(r"^\s*(import subprocess|from subprocess)", path.read_text(encoding="utf-8"), re.M)
     }
-    assert users == {"tasks/frames.py", "models/rife.py", "models/convert.py"}
+    assert users == {"tasks/frames.py", "models/rife_trial.py", "models/convert.py"}
 
 
 def test_only_settings_read_our_variables() -> None:

@@ -107,6 +107,7 @@ def test_a_catalogue_of_the_first_schema_keeps_its_shots(bare: str) -> None:
         assert record.shot.loras == ()
         assert (record.shot.context, record.shot.overlap) == ("", None)
         assert (record.shot.anchors, record.shot.max_rerolls) == ((), None)
+        assert record.shot.retimer == ""
         asked = replace(record.shot, loras=(LoraUse("mist", 0.8),))
         assert catalogue.submit([asked], source="t", mode="update").changed == ("AGM/SH0010",)
         assert catalogue.find("SH0010").shot == asked
@@ -114,10 +115,11 @@ def test_a_catalogue_of_the_first_schema_keeps_its_shots(bare: str) -> None:
         assert catalogue.begin_take("SH0010", key="k", plan=lambda version: {}).fence == 1
 
 
-def test_the_newest_migration_can_be_taken_back(bare: str) -> None:
+def test_the_newest_migrations_can_be_taken_back(bare: str) -> None:
     """Down and up again keeps a shot, without what the older schema has no place for."""
     plate = Plate("/p/a.png", "a" * 64, 64, 36)
     long = Shot("AGM", "A", 48, context="frame", overlap=5, anchors=(Anchor(Fraction(1), plate),), max_rerolls=3)
+    long = replace(long, retimer="any")
     with open_catalogue(bare) as catalogue:
         catalogue.submit([long], source="t")
     config = Config()
@@ -126,7 +128,7 @@ def test_the_newest_migration_can_be_taken_back(bare: str) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         alembic.command.downgrade(config, "0003")
-        assert not {"context", "overlap", "anchors", "max_rerolls"} & {
+        assert not {"context", "overlap", "anchors", "max_rerolls", "retimer"} & {
             column["name"] for column in inspect(connection).get_columns("shots")
         }
     engine.dispose()

@@ -109,6 +109,7 @@ CELLS: list[tuple[str, dict[str, str]]] = [
     ("E327", {"prompt": "a lake [1.6s] calm"}),
     ("E328", {"anchors": "a.png"}),
     ("E329", {"anchors": "2s=a.png"}),
+    ("E336", {"retimer": "minterpolate"}),
     ("E401", {"plate": ""}),
     ("E402", {"plate": "nothing.png"}),
     ("E402", {"plate": "n" * 5000}),

@@ -82,6 +82,7 @@ def test_a_shot_comes_back_as_it_was_submitted(catalogue: Catalogue, shot: Make)
         camera="push in",
         deliveries=(Delivery("webm", "vp9"), Delivery("png", "16")),
         speed=Fraction(1, 3),
+        retimer="any",
         priority=1,
         due=date(2026, 12, 24),
         notes="n",
@@ -125,10 +126,11 @@ def test_create_refuses_every_differing_shot_at_once(catalogue: Catalogue, shot:
         ("overlap", 9),
         ("anchors", (Anchor(Fraction(1), Plate("/p/a.png", "c" * 64, 64, 36)),)),
         ("max_rerolls", 0),
+        ("retimer", "flow"),
     ],
 )
 def test_how_windows_meet_is_part_of_the_request(catalogue: Catalogue, shot: Make, field: str, value: object) -> None:
-    """A change of context, overlap, anchors or re-rolls is named, changes the shot and makes it ready again."""
+    """A change of context, overlap, anchors, rerolls or retimer is named, changes the shot, makes it ready again."""
     take = rendered(catalogue, shot("A"))
     changed = shot("A", **{field: value})
     with pytest.raises(ShotListError, match=f"differs in {field}"):

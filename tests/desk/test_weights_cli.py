@@ -200,6 +200,96 @@ def test_pull_knows_only_cards(run: Run) -> None:
     assert "no weights to pull" in run("pull", "animatic", code=1).stderr
 
 
+def checkpoint(path: Path, architecture: str) -> str:
+    """Writes a checkpoint of RIFE as it is published; its sha256."""
+    torch = pytest.importorskip("torch")
+    from models.ifnet import ARCHITECTURES
+
+    shapes = ARCHITECTURES[architecture].shapes()
+    torch.save({f"module.{name}": torch.zeros(shape) for name, shape in shapes.items()}, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def own_card(weights: Path, name: str, url: str, sha256: str) -> None:
+    """A card beside its weights, of the network 4.6."""
+    (weights / name).mkdir(exist_ok=True)
+    (weights / name / "interpolator.toml").write_text(
+        f'title = "RIFE"\nlicence = "MIT"\narchitecture = "4.6"\nmultiple = 32\nsources = ["{url}"]\n'
+        f'[[files]]\nurl = "{url}"\nsha256 = "{sha256}"\n'
+    )
+
+
+def test_pull_brings_rife(run: Run, weights: Path, tmp_path: Path) -> None:
+    """From the address in its card to safetensors that `verify` approves and `list` shows; a page instead is 1."""
+    digest = checkpoint(tmp_path / "flownet.pkl", "4.6")
+    with Stub({"flownet.pkl": (tmp_path / "flownet.pkl").read_bytes(), "page.pkl": b"<html>"}) as stub:
+        own_card(weights, "rife-4.6", f"{stub.endpoint}/store/flownet.pkl", digest)
+        said = run("pull", "rife-4.6", "--keep", "--json").stdout
+        assert [file["action"] for file in json.loads(said)["files"]] == ["downloaded", "kept"]
+        (weights / "rife-4.6" / "flownet.pkl").unlink()
+        assert "present" in run("pull", "rife-4.6").stdout
+        own_card(weights, "rife-own", f"{stub.endpoint}/store/page.pkl", digest)
+        assert "thrown away" in run("pull", "rife-own", code=1).stderr
+    assert "leave --config out" in run("pull", "rife-4.6", "--config", code=2).stderr
+    assert "rife-4.25" in run("pull", "rife-9", code=2).stderr
+    run("verify")
+    found = {entry["name"]: entry for entry in json.loads(run("list", "--json").stdout)["interpolators"]}
+    assert found["rife-4.6"]["installed"] == ["safetensors"]
+    assert found["rife-4.6"]["known"] == "card"
+    assert found["rife-4.25"]["installed"] == []
+    assert re.search(r"^rife-4.6 +4.6 +MIT +safetensors +card", run("list").stdout, re.M)
+    (weights / "rife-own" / "interpolator.toml").write_text("title")
+    assert "interpolator.toml" in run("pull", "rife-4.6", code=1).stderr
+
+
+def test_rife_of_another_version_than_its_card_is_refused(run: Run, weights: Path, tmp_path: Path) -> None:
+    """By its tensors, by the checkpoint it was made of, and as an ncnn pair, when it is made and when it is judged."""
+    from ncnn_models import write_network
+
+    checkpoint(tmp_path / "flownet.pkl", "4.6")
+    (weights / "rife-4.25").mkdir()
+    target = weights / "rife-4.25" / "flownet.safetensors"
+    said = run("convert", tmp_path / "flownet.pkl", "-o", target, code=1).stderr
+    assert "RIFE 4.6" in said
+    assert "4.25" in said
+    assert not target.exists()
+    run("convert", tmp_path / "flownet.pkl", "-o", weights / "own.safetensors")
+    shutil.move(weights / "own.safetensors", target)
+    lock = json.loads((weights / "weights.lock.json").read_text())
+    del lock["files"]["own.safetensors"]
+    (weights / "weights.lock.json").write_text(json.dumps(lock))
+    assert "holds the network of RIFE 4.6" in run("verify", code=1).stderr
+    target.unlink()
+    (weights / "rife-4.6").mkdir()
+    run("convert", tmp_path / "flownet.pkl", "-o", weights / "rife-4.6" / "flownet.safetensors")
+    assert "another version" in run("verify", code=1).stderr
+    shutil.rmtree(weights / "rife-4.6")
+    (weights / "weights.lock.json").unlink()
+    write_network(weights / "rife-v4.6", "4.6", 1)
+    run("verify")
+    (weights / "rife-v4.6").rename(weights / "rife-v4.25")
+    assert "RIFE 4.6" in run("verify", code=1).stderr
+    bad = weights / "rife-v4.25" / "flownet.bin"
+    bad.write_bytes(bad.read_bytes()[:-4])
+    assert "flownet.bin" in run("verify", code=1).stderr
+
+
+def test_convert_reads_rife_for_ncnn(run: Run, weights: Path) -> None:
+    """Into the folder of its card, where the torch engine looks; a checkpoint of something else is no flownet."""
+    torch = pytest.importorskip("torch")
+    from ncnn_models import write_network
+
+    write_network(weights / "rife-v4.25", "4.25", 1)
+    made = json.loads(run("convert", weights / "rife-v4.25" / "flownet.param", "--json").stdout)
+    assert made["path"] == str(weights / "rife-4.25" / "flownet.safetensors")
+    run("verify")
+    (entry,) = (e for e in json.loads(run("list", "--json").stdout)["interpolators"] if e["name"] == "rife-4.25")
+    assert (entry["installed"], entry["known"]) == (["safetensors", "ncnn"], "lock")
+    torch.save({"a": torch.ones(3)}, weights / "flownet.pkl")
+    assert "no RIFE" in run("convert", weights / "flownet.pkl", code=1).stderr
+    assert not (weights / "flownet.safetensors").exists()
+
+
 def test_convert_makes_safetensors(run: Run, weights: Path) -> None:
     """A checkpoint is converted and locked; a payload is exit code 1, a missing file 2."""
     torch = pytest.importorskip("torch")

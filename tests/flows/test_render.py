@@ -311,7 +311,7 @@ def test_weights_that_crash_rife_are_found_out_beforehand(house: House, tmp_path
     [report] = house.json("render", DAILIES_WEIGHTS=weights)["shots"]
     assert json.loads(Path(report["manifest"]).read_text())["retime"]["engine"] == "flow"
     checks = {check["name"]: check for check in house.json("doctor", DAILIES_WEIGHTS=weights)["checks"]}
-    assert checks["rife-ncnn"]["status"] == "warning"
+    assert checks["rife-ncnn on cpu"]["status"] == "warning"
 
 
 def test_colours_survive_the_whole_pipeline(house: House, tmp_path: Path, plate_path: Path) -> None:

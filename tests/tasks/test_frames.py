@@ -40,6 +40,17 @@ def test_working_values_survive_the_round_trip() -> None:
     assert from_working(to_working(every)).max() == 65535
 
 
+def test_conversion_is_division_rounded() -> None:
+    """All 65,536 values one way and all 4,096 the other are what exact division gives, half way down."""
+    every = np.arange(65536, dtype=np.uint16)
+    frame = every.reshape(128, 512, 1).repeat(3, axis=2)
+    exact = ((np.arange(65536, dtype=np.uint32) * 4095 + 32767) // 65535).reshape(128, 512)
+    assert all(np.array_equal(plane, exact) for plane in to_working(frame))
+    planes = every[:4096].reshape(1, 8, 512).repeat(3, axis=0)
+    exact = ((np.arange(4096, dtype=np.uint32) * 65535 + 2047) // 4095).reshape(8, 512)
+    assert all(np.array_equal(from_working(planes)[..., channel], exact) for channel in range(3))
+
+
 def test_channels_keep_their_places() -> None:
     """RGB in memory is G, B, R on disk, and RGB again."""
     frame = np.zeros((2, 3, 3), np.uint16)

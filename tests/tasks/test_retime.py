@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -17,11 +20,20 @@ from catalogs.timebase import DELIVERY_RATES, native_frames_needed
 from models.flow import FlowInterpolator
 from models.interface import EngineError, Frame, InterpolatorSpec
 from tasks.cuts import CutWatch, detect_cuts
-from tasks.errors import MediaError, PlanError, StepError
+from tasks.errors import FfmpegError, MediaError, PlanError, StepError
 from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter, read_frames, to_working
 from tasks.progress import Progress, listening
-from tasks.retime import RetimeReport, Sample, hold_cuts, retime, retime_clip, retiming_table
+from tasks.retime import (
+    Origin,
+    RetimeReport,
+    Sample,
+    hold_cuts,
+    retime,
+    retime_clip,
+    retime_with_origin,
+    retiming_table,
+)
 
 NATIVE = (Fraction(16), Fraction(24), Fraction(24000, 1001))
 SPEEDS = (Fraction(1), Fraction(1, 2), Fraction(1, 4), Fraction(1, 8))
@@ -85,12 +97,26 @@ def test_the_table_is_exact(frames: int, native: Fraction, delivery: Fraction, s
     assert table[-1].source + (table[-1].phase > 0) == last
 
 
-@pytest.mark.parametrize("wrong", [{"frames": 0}, {"native": Fraction(0)}, {"speed": Fraction(-1)}])
+@given(
+    frames=st.integers(1, 400),
+    native=st.fractions(Fraction(1, 2), 240, max_denominator=1001),
+    delivery=st.fractions(Fraction(1, 2), 240, max_denominator=1001),
+    speed=st.fractions(Fraction(1, 16), 4, max_denominator=16),
+)
+def test_no_two_frames_show_the_same_moment(frames: int, native: Fraction, delivery: Fraction, speed: Fraction) -> None:
+    """Whatever exact rates and speed are combined: N asked, N samples, no moment twice, not even the last."""
+    table = list(retiming_table(frames, native=native, delivery=delivery, speed=speed))
+    moments = [sample.source + sample.phase for sample in table]
+    assert len(set(moments)) == len(moments) == frames
+    assert sum(sample.phase > 0 for sample in table) == frames - -(-frames // (native * speed / delivery).denominator)
+
+
+@pytest.mark.parametrize("wrong", [{"frames": 0}, {"native": Fraction(0)}, {"speed": Fraction(-1)}, {"speed": 0.5}])
 def test_a_table_of_nothing_is_refused_at_once(wrong: dict[str, Any]) -> None:
     """Before the first sample is taken."""
     good = {"frames": 5, "native": Fraction(16), "delivery": Fraction(30), "speed": Fraction(1)}
     frames, *_ = (arguments := {**good, **wrong}).values()
-    with pytest.raises(ValueError, match="cannot retime"):
+    with pytest.raises(ValueError, match=r"cannot retime|must be exact"):
         retiming_table(frames, **{name: arguments[name] for name in ("native", "delivery", "speed")})  # type: ignore[arg-type]
 
 
@@ -120,6 +146,18 @@ def test_every_frame_shows_its_moment(frames: int, native: Fraction, delivery: F
     assert all(abs(value - 100 * k * step) <= Fraction(1, 2) for k, value in enumerate(shown))
     assert all(list(phases) == sorted(phases) and 0 not in phases for phases in blend.asked)
     assert len(blend.asked) <= needed
+
+
+@given(frames=st.integers(1, 60), delivery=st.sampled_from(DELIVERY_RATES), speed=st.sampled_from(SPEEDS))
+def test_no_frame_is_repeated(frames: int, delivery: Fraction, speed: Fraction) -> None:
+    """Each is real or made, the last one too, where neighbours differ and nothing is cut."""
+    needed = native_frames_needed(frames, native=Fraction(16), delivery=delivery, speed=speed)
+    source = (np.full((1, 1, 3), i * 100, np.uint16) for i in range(needed))
+    table = list(retiming_table(frames, native=Fraction(16), delivery=delivery, speed=speed))
+    made = list(retime_with_origin(source, table, Blend()))
+    assert [origin for _, origin in made] == [
+        Origin.INTERPOLATED if sample.phase else Origin.ORIGINAL for sample in table
+    ]
 
 
 def test_equal_neighbours_are_not_computed() -> None:
@@ -303,6 +341,70 @@ def test_too_short_a_plan_is_refused_first(tmp_path: Path, ffmpeg: str) -> None:
     """Before any file is opened."""
     with pytest.raises(PlanError, match="need 17 source frames"):
         master(tmp_path / "nothing.mkv", ffmpeg, source_frames=16)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"source_frames": 1}, "the clip has 1; between less than two frames lies nothing"),
+        ({"source_frames": 0, "frames": 1}, "need 1 source frames"),
+        ({"frames": 0}, "AGM_SH0010_v001: cannot retime 0 frames"),
+        ({"native": Fraction(0)}, "cannot retime 31 frames from 0"),
+        ({"delivery": 29.97}, "must be exact"),
+        ({"workers": -1}, "-1 processes cannot share"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_first(
+    wrong: dict[str, Any], words: str, tmp_path: Path, ffmpeg: str
+) -> None:
+    """With the shot and the remedy, before any file is opened or made."""
+    with pytest.raises(PlanError, match=words):
+        master(tmp_path / "nothing.mkv", ffmpeg, **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_frame_is_delivered_from_one_frame(clip: Callable[[list[Frame]], Path], ffmpeg: str) -> None:
+    """Nothing has to be made for it."""
+    frames = panned(1, 1)
+    report, made = master(clip(frames), ffmpeg, source_frames=1, frames=1)
+    assert report == RetimeReport(frames=1, interpolated=0, copied=0, cuts=())
+    assert np.array_equal(made[0], frames[0])
+
+
+def test_a_full_disk_is_an_error_of_the_encoder(clip: Callable[[list[Frame]], Path], ffmpeg: str) -> None:
+    """The writer's error is raised once, with the shot's name, however far the other stages are."""
+    source = clip(panned(1, 17))
+    target = source.with_name("no such folder") / "master.mkv"
+    with pytest.raises(FfmpegError, match="AGM_SH0010_v001, retime: ffmpeg ended with exit code"):
+        retime_clip(
+            source,
+            target,
+            ffmpeg=ffmpeg,
+            width=WIDTH,
+            height=HEIGHT,
+            source_frames=17,
+            frames=31,
+            native=Fraction(16),
+            delivery=Fraction(30),
+            speed=Fraction(1),
+            interpolator=FlowInterpolator(),
+            slate="AGM_SH0010_v001",
+        )
+
+
+def test_a_ctrl_c_frees_a_reader_that_hangs(tmp_path: Path, ffmpeg: str) -> None:
+    """A source that never gives a frame does not keep anybody: no thread, no program, no master is left."""
+    source = tmp_path / "clip.mkv"
+    os.mkfifo(source)
+    threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        master(source, ffmpeg)
+    assert not [thread for thread in threading.enumerate() if thread.name in ("ahead", "behind")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mkv"]
+    mine = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    if mine.exists():
+        commands = [Path(f"/proc/{child}/cmdline").read_bytes() for child in mine.read_text().split()]
+        assert not [command for command in commands if str(tmp_path).encode() in command]
 
 
 def test_a_failing_interpolator_leaves_no_master(clip: Callable[[list[Frame]], Path], ffmpeg: str) -> None:

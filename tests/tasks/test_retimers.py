@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ncnn_models import write_network
 
 from models.flow import FlowInterpolator
-from models.retimers import FLOW, RIFE_NCNN, RetimerWish, parse_wish
+from models.retimers import FLOW, RIFE_NCNN, RIFE_TORCH, RetimerWish, parse_wish
+from models.rife_convert import convert_ncnn
 from tasks import retimers
 from tasks.errors import MachineNotReadyError
 
@@ -70,3 +72,40 @@ def test_the_next_best_is_another_engine(linear_model: Path, tmp_path: Path) -> 
 def test_the_states_name_every_way_of_retiming(tmp_path: Path) -> None:
     """Optical flow is always one of them."""
     assert [state.name for state in retimers.states(tmp_path) if state.ready] == [FLOW]
+
+
+@pytest.fixture
+def torch_weights(tmp_path: Path) -> Path:
+    """A weights folder with RIFE 4.25 for torch, its weights random."""
+    pytest.importorskip("torch")
+    param = write_network(tmp_path / "rife-v4.25", "4.25") / "flownet.param"
+    convert_ncnn(param, weights=tmp_path)
+    return tmp_path
+
+
+@pytest.mark.rife
+@pytest.mark.usefixtures("rife_runs")
+def test_torch_goes_before_ncnn(torch_weights: Path) -> None:
+    """It has no 8-bit step; either can be asked for, and their settings stand in the spec."""
+    assert retimers.spec(torch_weights).engine == RIFE_TORCH
+    ncnn = retimers.spec(torch_weights, wish=parse_wish("rife-ncnn tta=temporal"))
+    assert (ncnn.engine, ncnn.model) == (RIFE_NCNN, "rife-v4.25")
+    assert ncnn.version != retimers.spec(torch_weights, wish=parse_wish("rife-ncnn")).version
+
+
+def test_weights_of_another_version_are_refused(torch_weights: Path) -> None:
+    """A 4.25 network in the folder of 4.6 is not run as what it is not."""
+    folder = torch_weights / "rife-4.6"
+    (torch_weights / "rife-4.25").rename(folder)
+    with pytest.raises(MachineNotReadyError, match=r"network of RIFE 4\.25"):
+        retimers.interpolator(torch_weights, wish=parse_wish("rife-torch"))
+
+
+def test_weights_that_changed_are_refused(torch_weights: Path) -> None:
+    """The lock knows what was converted; one flipped byte is another network."""
+    file = torch_weights / "rife-4.25" / "flownet.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(MachineNotReadyError, match="sha256"):
+        retimers.interpolator(torch_weights, wish=parse_wish("rife-torch"))

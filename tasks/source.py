@@ -1,0 +1,215 @@
+"""A video file that somebody brings: what is in it, and how its frames become working frames.
+
+Knows: decoding (PyAV), the differences between files that matter to retiming. Does not know: shots, clips of ours.
+Memory: the frames in flight in a decoder, whatever the length: the file is decoded once to its end, because a count
+that a container states is not a count.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tasks.containers import missing_bytes
+from tasks.errors import MediaError
+
+FEWEST: Final = 2
+"""Frames below which there is nothing to retime."""
+
+_UNEVEN: Final = Fraction(1, 4)
+"""Of a frame's duration: the most by which a frame may be shown early or late and still count as even."""
+
+_HD: Final = 576
+"""Rows up to which an untagged file is taken for BT.601, as every player does."""
+
+_MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
+_HDR: Final = {16: "PQ (smpte2084)", 18: "HLG (arib-std-b67)"}
+_FULL: Final = 2
+_ALPHA: Final = ("yuva", "rgba", "bgra", "gbrap", "argb", "abgr", "ya8", "ya16", "pal8")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video file, decoded once."""
+
+    path: Path
+    """Absolute path."""
+    frames: int
+    """Frames that it decodes to."""
+    rate: Fraction
+    """Frames per second."""
+    width: int
+    """Pixels of a frame as it is shown: turned upright, with square pixels."""
+    height: int
+    codec: str
+    """The codec's name."""
+    pix_fmt: str
+    """Pixel format of the decoded frames."""
+    filter: str = ""
+    """ffmpeg filter that makes full-range RGB of that size of them."""
+    notices: tuple[str, ...] = ()
+    """What of it does not come through, in sentences."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the pass over the file has found so far."""
+
+    frames: int = 0
+    first: VideoFrame | None = None
+    start: Fraction = Fraction(0)
+    uneven: int | None = None
+    """First frame whose time is not its number's."""
+
+
+def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
+    """Decode a video file to its end and say what it is. `rate` overrules what it says of its own, frames per second.
+
+    Raises MediaError for what is no plain file, has no video, does not decode, has fewer than two frames, frames at
+    uneven times (unless `rate` is given), of several sizes or interlaced, or HDR.
+    """
+    _judge_path(path)
+    seen = _Seen()
+    try:
+        # a playlist must not lead anywhere else
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+            if not container.streams.video:
+                raise MediaError(f"{path.name} has no video in it; give a video file")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            native = rate or _rate(stream, path)
+            for frame in container.decode(stream):
+                _note(seen, frame, native, path)
+            sound = bool(container.streams.audio)
+            declared = stream.frames
+            codec = stream.codec_context.name
+            aspect = Fraction(stream.sample_aspect_ratio or 1)
+    except MediaError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(
+            f"{path.name} does not decode after {seen.frames} frames: {reason}; repair it first"
+        ) from error
+    _judge_length(path, seen, declared)
+    if seen.uneven is not None and rate is None:
+        raise MediaError(
+            f"{path.name}: frame {seen.uneven} is not shown at {seen.uneven}/{float(native):g} s, so its frames are "
+            "not evenly spaced; say with --from-fps which rate they are to be taken for"
+        )
+    assert seen.first is not None
+    shown = _shown(seen.first, aspect, path)
+    notices = [*shown.notices, *(["its sound is left out"] if sound else [])]
+    return Source(
+        path=path.absolute(),
+        frames=seen.frames,
+        rate=native,
+        width=shown.width,
+        height=shown.height,
+        codec=codec,
+        pix_fmt=seen.first.format.name,
+        filter=shown.filter,
+        notices=tuple(notices),
+    )
+
+
+def _judge_path(path: Path) -> None:
+    try:
+        kind = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(kind):
+        raise MediaError(f"{path} is no file; give a video file")
+
+
+def _rate(stream: VideoStream, path: Path) -> Fraction:
+    """Frames per second as the container states them. Raises MediaError if it does not."""
+    for stated in (stream.average_rate, stream.base_rate, stream.guessed_rate):
+        if stated and 1 <= stated <= 240:
+            return _snapped(Fraction(stated))
+    raise MediaError(f"{path.name} states no frame rate from 1 to 240; say it with --from-fps")
+
+
+def _snapped(rate: Fraction) -> Fraction:
+    """N or N*1000/1001 where a clock of milliseconds has blurred it, as in WebM; else as it is."""
+    for whole in (round(rate), round(rate * 1001 / 1000)):
+        for exact in (Fraction(whole), Fraction(whole * 1000, 1001)):
+            if abs(rate - exact) * 20_000 < exact:
+                return exact
+    return rate
+
+
+def _note(seen: _Seen, frame: VideoFrame, rate: Fraction, path: Path) -> None:
+    index = seen.frames
+    time = Fraction(frame.pts) * frame.time_base if frame.pts is not None and frame.time_base else None
+    if seen.first is None:
+        seen.first, seen.start = frame, time or Fraction(0)
+    elif (frame.width, frame.height, frame.format.name) != (
+        seen.first.width,
+        seen.first.height,
+        seen.first.format.name,
+    ):
+        raise MediaError(
+            f"{path.name}: frame {index} is {frame.width}x{frame.height} {frame.format.name}, those before are "
+            f"{seen.first.width}x{seen.first.height} {seen.first.format.name}; cut the file there"
+        )
+    if frame.interlaced_frame:
+        raise MediaError(f"{path.name}: frame {index} is interlaced; deinterlace it first (ffmpeg -vf bwdif)")
+    if time is not None and seen.uneven is None and abs((time - seen.start) * rate - index) > _UNEVEN:
+        seen.uneven = index
+    seen.frames += 1
+
+
+def _judge_length(path: Path, seen: _Seen, declared: int) -> None:
+    with path.open("rb") as file:
+        cut = missing_bytes(file)
+    if cut or seen.frames < declared:
+        lost = f"{cut} bytes are missing at its end" if cut else f"{seen.frames} of {declared} frames are there"
+        raise MediaError(f"{path.name} is not whole: {lost}; get it again")
+    if seen.frames < FEWEST:
+        raise MediaError(f"{path.name} has {seen.frames} frame, retiming needs {FEWEST} at least; give a longer clip")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How frames are shown, and what of them is not."""
+
+    width: int
+    height: int
+    filter: str
+    notices: tuple[str, ...]
+
+
+def _shown(frame: VideoFrame, aspect: Fraction, path: Path) -> _Shown:
+    """`aspect` is a pixel's width over its height. Raises MediaError for HDR."""
+    if hdr := _HDR.get(int(frame.color_trc)):
+        raise MediaError(f"{path.name} is HDR, {hdr}, and what is made here is BT.709; convert it to SDR first")
+    width, height = frame.width, frame.height
+    if frame.rotation % 180:  # ffmpeg turns a frame upright before any filter sees it
+        width, height, aspect = height, width, 1 / aspect
+    notices = []
+    if aspect != 1:
+        width = max(2, round(width * aspect / 2) * 2)
+        notices.append(f"its pixels are {aspect.numerator}:{aspect.denominator}, frames are scaled to square ones")
+    if any(plane in frame.format.name for plane in _ALPHA):
+        notices.append("its transparency is left out")
+    # one conversion, said aloud: ffmpeg's own guess for untagged files is BT.601 whatever their size
+    words = [
+        f"w={width}",
+        f"h={height}",
+        "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp",
+        "out_range=full",
+    ]
+    if not frame.format.is_rgb:
+        full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj")
+        matrix = _MATRICES.get(int(frame.colorspace), "bt601" if frame.height <= _HD else "bt709")
+        words += [f"in_color_matrix={matrix}", f"in_range={'full' if full else 'tv'}"]
+    return _Shown(width, height, "scale=" + ":".join(words), tuple(notices))
