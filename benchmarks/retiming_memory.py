@@ -37,7 +37,8 @@ from report import table, write  # noqa: E402
 from flows.settings import bundled_ffmpeg  # noqa: E402
 from models.flow import FlowInterpolator  # noqa: E402
 from models.interface import Frame, FrameInterpolator  # noqa: E402
-from models.rife import RifeNcnn, probe  # noqa: E402
+from models.rife import RifeNcnn  # noqa: E402
+from models.rife_trial import problem  # noqa: E402
 from tasks.ffmpeg import clip_argv  # noqa: E402
 from tasks.frames import FrameWriter  # noqa: E402
 from tasks.retime import retime_clip  # noqa: E402
@@ -150,7 +151,7 @@ def main() -> None:
     asked = parser.parse_args()
     cases = [(allocator, workers) for allocator in asked.allocators for workers in asked.workers]
     with tempfile.TemporaryDirectory() as top:
-        model = str(write_linear(Path(top) / "rife-v4.6")) if probe() is None else ""
+        model = str(write_linear(Path(top) / "rife-v4.6")) if problem(None) is None else ""
         rows = []
         for seconds in asked.seconds:
             folder = Path(top) / str(seconds)

@@ -320,10 +320,10 @@ def _stop(message: str, code: int) -> NoReturn:
 def _exit_code(error: Exception) -> int | None:
     """Which exit code an error stands for; None if it is a defect of ours."""
     from catalogs.errors import CatalogueError, CatalogueUnavailableError
-    from models.interface import EngineError
+    from models.interface import DeviceLost, EngineError, EngineUnavailable
     from tasks.errors import MachineNotReadyError, StepError
 
-    if isinstance(error, CatalogueUnavailableError | MachineNotReadyError):
+    if isinstance(error, CatalogueUnavailableError | MachineNotReadyError | EngineUnavailable | DeviceLost):
         return NOT_READY
     if isinstance(error, CatalogueError | StepError | EngineError):
         return BAD_INPUT

@@ -39,8 +39,12 @@ def retime(
     ] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda:0, vulkan:0 ...; default the best.")] = "",
     model: Annotated[str, typer.Option(help="Folder of RIFE's weights, such as rife-4.25; default the newest.")] = "",
-    tta: Annotated[str, typer.Option(help="none, temporal (twice the work), spatial (eight times) or both.")] = "none",
-    uhd: Annotated[str, typer.Option(help="auto, on or off: seek motion at half size, for large frames.")] = "auto",
+    tta: Annotated[
+        str, typer.Option(help="none, temporal (twice the work), spatial (eight times) or both; default none.")
+    ] = "",
+    uhd: Annotated[
+        str, typer.Option(help="auto, on or off: seek motion at half size, for large frames; default auto.")
+    ] = "",
     from_fps: Annotated[
         str, typer.Option("--from-fps", help="Take the clip's frames as evenly spaced at this rate.")
     ] = "",
@@ -106,11 +110,15 @@ def _wish(
     """What is asked of the retimer, and whether it must be RIFE. Whatever is said here goes before the environment."""
     from models.retimers import parse_wish
 
-    said = [f"{name}={word}" for name, word in (("device", device), ("model", model)) if word]
-    said += [f"tta={tta}", f"uhd={uhd}"]
-    if engine or device or model:
+    settings = {"device": device, "model": model, "tta": tta, "uhd": uhd}
+    said = [f"{name}={word}" for name, word in settings.items() if word]
+    if engine or device or model:  # another engine, device or network: what stands in the environment was for its own
         return parse_wish(" ".join([*([engine] if engine not in ("", RIFE) else []), *said])), engine == RIFE
-    kept = [word for word in str(standing).split() if not word.startswith(("tta=", "uhd="))]
+    kept = [
+        word
+        for word in str(standing).split()
+        if not any(word.startswith(f"{name}=") for name in settings if settings[name])
+    ]
     return parse_wish(" ".join([*kept, *said])), False
 
 

@@ -143,10 +143,10 @@ def _interpolator(plan: TakePlan, settings: Settings, work: Path) -> FrameInterp
     if found is None and plan.may_fall and joined:
         found = retimers.next_best(plan.interpolator, settings.weights)
     if found is None:
-        here = retimers.interpolator(settings.weights, wish=settings.retimer)
+        here = retimers.spec(settings.weights, wish=settings.retimer)
         raise MachineNotReadyError(
             f"{plan.slate}: planned with {plan.interpolator.engine} {plan.interpolator.model}".rstrip()
-            + f", and this machine retimes with {here.spec.engine} {here.spec.model}".rstrip()
+            + f", and this machine retimes with {here.engine} {here.model}".rstrip()
             + "; give every machine of the night the same RIFE weights and libraries (`dailies doctor`)"
         )
     return found

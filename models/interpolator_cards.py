@@ -81,7 +81,12 @@ def weights_file(weights: Path, name: str) -> Path:
 
 
 def find_torch(weights: Path, name: str = "") -> Path | None:
-    """The newest `WEIGHTS/rife-*/flownet.safetensors`, or that of the card `name`; None if there is none.
+    """The first of `find_all_torch`, or None."""
+    return next(iter(find_all_torch(weights, name)), None)
+
+
+def find_all_torch(weights: Path, name: str = "") -> list[Path]:
+    """Every `WEIGHTS/rife-*/flownet.safetensors`, or that of the card `name`, the newest first.
 
     Newest is by number (4.25 after 4.6); among equals the plain name goes before a variant.
     """
@@ -90,7 +95,7 @@ def find_torch(weights: Path, name: str = "") -> Path | None:
         named = _VERSION.fullmatch(file.parent.name)
         if named and name in ("", file.parent.name) and file.is_file():
             found.append((int(named[1]), int(named[2]), not named[3], file.parent.name, file))
-    return max(found)[4] if found else None
+    return [file for *_, file in sorted(found, reverse=True)]
 
 
 def interpolator_cards(weights: Path | None = None) -> Mapping[str, InterpolatorCard]:

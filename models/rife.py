@@ -27,7 +27,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -56,10 +55,15 @@ _DARK: Final = 8
 
 
 def find_model(weights: Path, name: str = "") -> Path | None:
-    """The newest `rife-v4*` folder with both files in `weights` or one folder below it; None if there is none.
+    """The first of `find_models`, or None."""
+    return next(iter(find_models(weights, name)), None)
+
+
+def find_models(weights: Path, name: str = "") -> list[Path]:
+    """Every `rife-v4*` folder with both files in `weights` or one folder below it, the newest first.
 
     Newest is by number (4.25 after 4.6); among equals the plain name goes before a variant such as `-lite`. With `name`
-    the folder of that name alone.
+    the folders of that name alone.
     """
     found: list[tuple[int, bool, str, Path]] = []
     for folder in (*weights.glob("rife-v4*"), *weights.glob("*/rife-v4*")):
@@ -67,14 +71,7 @@ def find_model(weights: Path, name: str = "") -> Path | None:
         wanted = not name or folder.name == name
         if wanted and named and all((folder / file).is_file() for file in FILES):
             found.append((int(named[2] or 0), not named[3], str(folder), folder))
-    return max(found)[3] if found else None
-
-
-def probe(python: str = sys.executable, *, model: Path | None = None, gpu: int = CPU) -> str | None:
-    """`models.rife_trial.problem`, without a cache on disk."""
-    from models.rife_trial import problem
-
-    return problem(model, gpu=gpu, python=python)
+    return [folder for *_, folder in sorted(found, reverse=True)]
 
 
 def model_sha256(folder: Path) -> str:

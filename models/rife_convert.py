@@ -24,6 +24,7 @@ from models.convert import Converted
 from models.headers import WeightsError, WeightsUnavailableError, read_header
 from models.ifnet import ARCHITECTURES, LEAK, Architecture, Shapes
 from models.interface import EngineUnavailable
+from models.interpolator_cards import FILE, interpolator_cards
 from models.ncnn_files import Layer, Weights, read_ncnn
 from models.weights import root_of
 from models.weights_lock import Locked, file_sha256, write_lock
@@ -104,6 +105,7 @@ def convert_ncnn(param: Path, out: Path | None = None, *, weights: Path | None =
             os.fsync(file.fileno())
         digest, size = file_sha256(part), part.stat().st_size
         count = len(read_header(part).tensors)
+        _judge_folder(out, architecture, param)
         os.chmod(part, 0o644)  # a team shares the folder; mkstemp gives it to one
         os.replace(part, out)
     except OSError as error:
@@ -115,6 +117,16 @@ def convert_ncnn(param: Path, out: Path | None = None, *, weights: Path | None =
     root = root_of(out, weights)
     write_lock(root, {out.relative_to(root).as_posix(): Locked(size, digest, f"converted from {origin}")})
     return Converted(out, size, digest, count, ())
+
+
+def _judge_folder(out: Path, architecture: str, param: Path) -> None:
+    """Raise WeightsError if the folder is named by a card of another network."""
+    card = interpolator_cards().get(out.parent.name) if out.name == FILE else None
+    if card is not None and card.architecture != architecture:
+        raise WeightsError(
+            f"{param} holds the network of RIFE {architecture}, and {out.parent.name} has that of {card.architecture}; "
+            "give another place with -o"
+        )
 
 
 def _beside(param: Path, weights: Path | None) -> Path:

@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +74,22 @@ class _Seen:
     """What the network made of it: as it is, then mirrored and turned, if that is asked for."""
 
 
+def spec_of(
+    file: Path, *, device: str, precision: str = "", tta: Tta = Tta.NONE, uhd: Uhd = Uhd.AUTO
+) -> InterpolatorSpec:
+    """What a RifeTorch of these arguments calls itself; nothing is loaded, and torch is not imported."""
+    kind = device.partition(":")[0]
+    library = metadata.version("torch").partition("+")[0]
+    options = ("" if tta is Tta.NONE else f"-tta-{tta}") + ("" if uhd is Uhd.OFF else f"-uhd-{uhd}")
+    version = f"{VERSION}-torch-{library}-{kind}-{precision or _precision(device)}{options}"
+    return InterpolatorSpec(RIFE_TORCH, _name(file), file_sha256(file), version)
+
+
+def _precision(device: str) -> str:
+    """What is computed in unless something else is said."""
+    return "float32" if device == "cpu" else "float16"
+
+
 class RifeTorch:
     """FrameInterpolator and Shareable by RIFE 4.6, 4.25 or 4.26. Used by one thread at a time, as a lock ensures."""
 
@@ -96,7 +113,7 @@ class RifeTorch:
             raise EngineUnavailable(f"precision {precision!r} is not known; use {', '.join(PRECISIONS)}")
         self._file, self._tta, self._uhd = file, tta, uhd
         self._on_device = device != "cpu"
-        self._precision = precision or ("float16" if self._on_device else "float32")
+        self._precision = precision or _precision(device)
         self._torch = _torch(device)
         self._device = device
         architecture, weights = _weights(file)
@@ -109,10 +126,7 @@ class RifeTorch:
         self._most = BATCH
         self._threads = 1 if self._on_device else threads or os.cpu_count() or 1
         self._pool = None if self._on_device else self._workers()
-        library, kind = self._torch.__version__.partition("+")[0], device.partition(":")[0]
-        version = f"{VERSION}-torch-{library}-{kind}-{self._precision}"
-        version += f"-tta-{tta}" * (tta is not Tta.NONE) + f"-uhd-{uhd}" * (uhd is not Uhd.AUTO)
-        self._spec = InterpolatorSpec(RIFE_TORCH, _name(file), file_sha256(file), version)
+        self._spec = spec_of(file, device=device, precision=precision, tta=tta, uhd=uhd)
 
     @property
     def spec(self) -> InterpolatorSpec:

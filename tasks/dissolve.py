@@ -22,7 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.interface import DeviceLost, EngineError, Frame, FrameInterpolator
+from models.interface import DeviceLost, EngineError, EngineUnavailable, Frame, FrameInterpolator, OutOfMemory
+
+NOT_ITS_FAULT: Final = (DeviceLost, EngineUnavailable, OutOfMemory)
+"""Why an interpolator gave up that has nothing to do with the pictures: at another time, or elsewhere, it would not."""
 
 JUDGED: Final = 4
 """Frames of an overlap, at most, that a way is judged by."""
@@ -87,7 +90,7 @@ def choose(pairs: Mapping[int, Pair], *, interpolator: FrameInterpolator) -> Cho
     try:
         morphs = {number: morph(*pairs[number], interpolator=interpolator) for number in judged}
         cost[Way.MORPH] = statistics.fmean(blurred(frame, wanted[number]) for number, frame in morphs.items())
-    except DeviceLost:
+    except NOT_ITS_FAULT:
         raise  # a fade in its place would be kept under the key of a morph
     except EngineError as error:
         failed = str(error)
@@ -120,7 +123,7 @@ def blended(pair: Pair, *, way: Way, interpolator: FrameInterpolator) -> Frame:
     if way is Way.MORPH and _distance(pair[0], pair[1]) > ALIKE:
         try:
             return morph(*pair, interpolator=interpolator)
-        except DeviceLost:
+        except NOT_ITS_FAULT:
             raise
         except EngineError:
             pass

@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
-from models.interface import DeviceLost, FrameInterpolator, InterpolatorSpec
+from models.interface import DeviceLost, EngineError, FrameInterpolator, InterpolatorSpec, OutOfMemory
 from models.retimers import FLOW, RIFE_NCNN, RIFE_TORCH
 from tasks import retimers
 from tasks.errors import StepError
@@ -108,7 +108,7 @@ def retime_or_fall(
         try:
             return fall, make(follow, interpolator), True
         except StepError as error:
-            if not isinstance(error.__cause__, DeviceLost):
+            if not isinstance(error.__cause__, DeviceLost | OutOfMemory):
                 raise
             cause = error.__cause__
         interpolator = _next_best(follow, cause, weights)
@@ -119,7 +119,7 @@ def retime_or_fall(
         _tell(fall, path.parent, guard=guard)
 
 
-def _next_best(plan: TakePlan, error: DeviceLost, weights: Path) -> FrameInterpolator:
+def _next_best(plan: TakePlan, error: EngineError, weights: Path) -> FrameInterpolator:
     """What retimes instead of an engine that lost its device. Raises StepError if nothing may or can."""
     if not plan.may_fall:
         raise _given_up(plan, error, "a shot with the retimer any goes on with the next best engine") from error
@@ -129,8 +129,8 @@ def _next_best(plan: TakePlan, error: DeviceLost, weights: Path) -> FrameInterpo
     return found
 
 
-def _given_up(plan: TakePlan, error: DeviceLost, why: str) -> StepError:
-    return StepError(f"{plan.slate}: {plan.interpolator.engine} lost its device: {error}; {why}")
+def _given_up(plan: TakePlan, error: EngineError, why: str) -> StepError:
+    return StepError(f"{plan.slate}: {plan.interpolator.engine} gave up: {error}; {why}")
 
 
 def _tell(fall: Fall, work: Path, *, guard: Guard) -> None:

@@ -245,6 +245,8 @@ class FrameReader(Iterator[Frame]):
             "-",
         ]  # fmt: skip
         self._name, self._first, self._count = path.name, first, count
+        # nobody can render again what is no clip of ours
+        self._remedy = "repair it first" if conform else "render the shot again"
         self._planes = np.empty((3, height, width), "<u2")
         self._child = start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._child.stdout is not None
@@ -272,11 +274,10 @@ class FrameReader(Iterator[Frame]):
         code = self._child.wait()
         if code != 0 or read:
             words = why(code, self._words.text())
-            raise FfmpegError(f"reading {self._name}: ffmpeg {words}; render the shot again", code=code)
+            raise FfmpegError(f"reading {self._name}: ffmpeg {words}; {self._remedy}", code=code)
         if self._count is not None:
             raise MediaError(
-                f"{self._name} ends after {index} frames, {self._first + self._count} were expected; "
-                "render the shot again"
+                f"{self._name} ends after {index} frames, {self._first + self._count} were expected; {self._remedy}"
             )
 
     def kill(self) -> None:

@@ -10,18 +10,34 @@ found out by trying it in a child process, and remembered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from models.headers import WeightsError
-from models.interface import EngineUnavailable, FrameInterpolator, InterpolatorSpec
+from models.interface import (
+    DeviceLost,
+    EngineUnavailable,
+    Frame,
+    FrameInterpolator,
+    InterpolatorSpec,
+    Shareable,
+)
 from models.retimers import ANY, FLOW, RIFE_NCNN, RIFE_TORCH, RetimerWish, Tta, Uhd
 from models.weights import judge
 from tasks.apart import Apart
 from tasks.errors import MachineNotReadyError
+
+LOG: Final = logging.getLogger("dailies")
+
+T = TypeVar("T")
 
 CPU: Final = "cpu"
 
@@ -58,14 +74,16 @@ class RetimerState:
 
 
 def candidates(weights: Path, wish: RetimerWish = ANY) -> Iterator[Candidate]:
-    """What answers to `wish` and has the weights it needs here, the best first; none of it tried yet."""
+    """What answers to `wish` and has the weights it needs here, the best first; none of it tried yet.
+
+    What was lost in this process is left out.
+    """
     for engine, device in _ways(weights, wish):
-        if (wish.engine or engine) != engine or (wish.device or device) != device:
+        if (wish.engine or engine) != engine or (wish.device or device) != device or (engine, device) in _LOST:
             continue
-        if engine == FLOW:
-            if not wish.model:
-                yield Candidate(FLOW)
-        elif found := _installed(engine, weights, wish.model):
+        if engine == FLOW and not wish.model:
+            yield Candidate(FLOW)
+        for found in _installed(engine, weights, wish.model):
             yield Candidate(engine, device, found, wish.tta, wish.uhd)
 
 
@@ -83,15 +101,17 @@ def _ways(weights: Path, wish: RetimerWish) -> Iterator[tuple[str, str]]:
     yield FLOW, CPU
 
 
-def _installed(engine: str, weights: Path, model: str) -> Path | None:
-    """An engine's newest weights, or those of that name; None if they are not there."""
+def _installed(engine: str, weights: Path, model: str) -> Sequence[Path]:
+    """An engine's weights, or those of that name, the newest first."""
+    if engine == FLOW:
+        return ()
     if engine == RIFE_TORCH:
-        from models.interpolator_cards import find_torch
+        from models.interpolator_cards import find_all_torch
 
-        return find_torch(weights, model)
-    from models.rife import find_model
+        return find_all_torch(weights, model)
+    from models.rife import find_models
 
-    return find_model(weights, model)
+    return find_models(weights, model)
 
 
 def _cuda() -> bool:
@@ -135,40 +155,80 @@ def _number(device: str) -> int:
     return int(device.partition(":")[2] or -1)
 
 
-def opened(candidate: Candidate) -> FrameInterpolator:
-    """The interpolator; a network is loaded once per process. Raises EngineUnavailable."""
-    if candidate.engine == FLOW:  # it holds nothing, and must not drive a network out
+def spec_of(candidate: Candidate) -> InterpolatorSpec:
+    """What it calls itself. Nothing is loaded: a plan must not hold a device."""
+    if candidate.engine == FLOW:
         from models.flow import FlowInterpolator
 
-        return FlowInterpolator()
-    return _loaded(candidate)
+        return FlowInterpolator().spec
+    assert candidate.weights is not None
+    options: Any = {"tta": candidate.tta, "uhd": candidate.uhd}
+    if candidate.engine == RIFE_TORCH:
+        from models import rife_torch
+
+        return rife_torch.spec_of(candidate.weights, device=candidate.device, **options)
+    from models import rife
+
+    return rife.spec_of(candidate.weights, gpu=_number(candidate.device), **options)
 
 
-@lru_cache(maxsize=1)
-def _loaded(candidate: Candidate) -> FrameInterpolator:
-    found = _open(candidate)
-    _OPENED[found.spec] = candidate
-    return found
+def opened(candidate: Candidate) -> FrameInterpolator:
+    """The interpolator; a network is loaded once per process. Raises EngineUnavailable."""
+    with _lock:
+        if candidate not in _opened:
+            _opened[candidate] = Watched(_open(candidate), candidate)
+        return _opened[candidate]
 
 
 def _open(candidate: Candidate) -> FrameInterpolator:
+    if candidate.engine == FLOW:
+        from models.flow import FlowInterpolator
+
+        return FlowInterpolator()
     assert candidate.weights is not None
+    options: Any = {"tta": candidate.tta, "uhd": candidate.uhd}
     if candidate.engine == RIFE_TORCH:
         from models.rife_torch import RifeTorch
 
-        return RifeTorch(candidate.weights, device=candidate.device, tta=candidate.tta, uhd=candidate.uhd)
-    from models.rife import RifeNcnn, spec_of
+        return RifeTorch(candidate.weights, device=candidate.device, **options)
+    from models.rife import RifeNcnn
 
-    options: Any = {"gpu": _number(candidate.device), "tta": candidate.tta, "uhd": candidate.uhd}
+    number = _number(candidate.device)
     if candidate.device == CPU:
-        return RifeNcnn(candidate.weights, **options)
+        return RifeNcnn(candidate.weights, gpu=number, **options)
     # a driver that gives up ends the program that called it
-    opener = partial(RifeNcnn, candidate.weights, **options)
-    return Apart(opener, spec_of(candidate.weights, **options), device=f"Vulkan device {_number(candidate.device)}")
+    opener = partial(RifeNcnn, candidate.weights, gpu=number, **options)
+    return Apart(opener, spec_of(candidate), device=f"Vulkan device {number}")
 
 
-_OPENED: Final[dict[InterpolatorSpec, Candidate]] = {}
-"""Which candidate was opened as what."""
+class Watched:
+    """An interpolator of this machine; if its device is lost, it is not chosen again in this process."""
+
+    def __init__(self, inner: FrameInterpolator, candidate: Candidate) -> None:
+        self.inner: Final = inner
+        self._candidate = candidate
+
+    @property
+    def spec(self) -> InterpolatorSpec:
+        """The engine's."""
+        return self.inner.spec
+
+    def opener(self, threads: int) -> Callable[[], FrameInterpolator] | None:
+        """The engine's, if it has one."""
+        return self.inner.opener(threads) if isinstance(self.inner, Shareable) else None
+
+    def between(self, first: Frame, second: Frame, phases: Sequence[Fraction]) -> Iterator[Frame]:
+        """As the engine does."""
+        try:
+            yield from self.inner.between(first, second, phases)
+        except DeviceLost:
+            _LOST.add((self._candidate.engine, self._candidate.device))
+            raise
+
+
+_lock: Final = threading.Lock()
+_opened: Final[dict[Candidate, Watched]] = {}
+"""What this process has loaded: two or three networks of 10 to 40 MB at the most."""
 
 _LOST: Final[set[tuple[str, str]]] = set()
 """Engines and devices that were lost in this process: they are not touched again."""
@@ -180,24 +240,41 @@ def interpolator(weights: Path, *, wish: RetimerWish = ANY, require_rife: bool =
     Without a wish that is RIFE where its library and weights are installed, else optical flow. Raises
     MachineNotReadyError if what was wished for, or RIFE where it is required, cannot run.
     """
-    return opened(chosen(weights, wish=wish, require_rife=require_rife))
+    return _first(weights, wish, opened, require_rife=require_rife)
 
 
-def chosen(weights: Path, *, wish: RetimerWish = ANY, require_rife: bool = False) -> Candidate:
-    """What `interpolator` opens."""
-    said = []
+def _first(weights: Path, wish: RetimerWish, look: Callable[[Candidate], T], *, require_rife: bool) -> T:
+    """What `look` finds in the first candidate that runs. Raises MachineNotReadyError if none does."""
+    said: list[str] = []
     for candidate in candidates(weights, wish):
         if require_rife and candidate.engine == FLOW:
             continue
-        found = problem(candidate, weights)
-        if found is None:
-            return candidate
-        said.append(f"{candidate.name}: {found}")
+        wrong = problem(candidate, weights)
+        if wrong is None:
+            try:
+                found = look(candidate)
+            except EngineUnavailable as error:  # it was there when it was tried
+                wrong = str(error)
+            else:
+                _tell(said, candidate)
+                return found
+        said.append(f"{candidate.name}: {wrong}")
     asked = f"the retimer {wish}" if wish != ANY else "RIFE"
     why = "; ".join(said) or _absent(weights, wish)
     if require_rife:
         raise MachineNotReadyError(f"{asked} was required and cannot run: {why}")
     raise MachineNotReadyError(f"{asked} was asked for and cannot run: {why}")
+
+
+def _tell(said: Sequence[str], candidate: Candidate) -> None:
+    """Once per process: weights that are installed and were passed over."""
+    for words in said:
+        if words not in _told:
+            _told.add(words)
+            LOG.warning("%s; %s retimes instead", words, candidate.name)
+
+
+_told: Final[set[str]] = set()
 
 
 def _absent(weights: Path, wish: RetimerWish) -> str:
@@ -209,36 +286,47 @@ def _absent(weights: Path, wish: RetimerWish) -> str:
 
 
 def spec(weights: Path, *, wish: RetimerWish = ANY, require_rife: bool = False) -> InterpolatorSpec:
-    """What `interpolator` would be."""
-    return interpolator(weights, wish=wish, require_rife=require_rife).spec
+    """What `interpolator` would be. No engine is started and no device held. Raises like it."""
+    return _first(weights, wish, spec_of, require_rife=require_rife)
 
 
 def as_planned(planned: InterpolatorSpec, weights: Path, *, wish: RetimerWish = ANY) -> FrameInterpolator | None:
-    """The retimer that a plan was made with, if it runs here; None if this machine has others only."""
-    for candidate in candidates(weights, RetimerWish(engine=planned.engine, tta=wish.tta, uhd=wish.uhd)):
-        if problem(candidate, weights) is None:
-            try:
-                found = opened(candidate)
-            except EngineUnavailable:
-                continue
-            if found.spec == planned:
-                return found
+    """The retimer that a plan was made with, if it runs here; None if this machine has others only.
+
+    Its weights and settings are the plan's, whatever is newest or wished for here; `wish` may name the device.
+    """
+    tta, uhd = _options(planned)
+    named = wish.device if wish.engine in ("", planned.engine) else ""
+    for device in dict.fromkeys((named, "")):
+        asked = RetimerWish(planned.engine, device, planned.model, tta, uhd)
+        for candidate in candidates(weights, asked):
+            if spec_of(candidate) == planned and problem(candidate, weights) is None:
+                with suppress(EngineUnavailable):
+                    return opened(candidate)
     return None
 
 
+def _options(planned: InterpolatorSpec) -> tuple[Tta, Uhd]:
+    """The settings that a spec's version names."""
+    tta = re.search(r"-tta-(\w+)", planned.version)
+    uhd = re.search(r"-uhd-(\w+)", planned.version)
+    named = planned.engine != FLOW
+    return Tta(tta[1]) if tta else Tta.NONE, Uhd(uhd[1]) if uhd else Uhd.OFF if named else Uhd.AUTO
+
+
 def next_best(lost: InterpolatorSpec, weights: Path) -> FrameInterpolator | None:
-    """What retimes in the place of an engine whose device was lost; None if nothing else runs here."""
-    if gone := _OPENED.get(lost):
-        _LOST.add((gone.engine, gone.device))
-    for candidate in candidates(weights):
-        if (candidate.engine, candidate.device) in _LOST or problem(candidate, weights) is not None:
-            continue
-        try:
-            found = opened(candidate)
-        except EngineUnavailable:
-            continue
-        if found.spec != lost:
-            return found
+    """What retimes in the place of an engine whose device was lost, with its settings; None if nothing else runs here.
+
+    The same engine on another device is one of the choices.
+    """
+    tta, uhd = _options(lost)
+    _LOST.update((one.engine, one.device) for one in list(_opened) if one.engine != FLOW and spec_of(one) == lost)
+    for candidate in candidates(weights, RetimerWish(tta=tta, uhd=uhd)):
+        if problem(candidate, weights) is None:
+            with suppress(EngineUnavailable):
+                found = opened(candidate)
+                if candidate.engine != FLOW or found.spec != lost:
+                    return found
     return None
 
 

@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from catalogs.footage import Clip, Finding, Severity
 from catalogs.timebase import FrameRange
-from models.interface import DeviceLost, Frame, FrameInterpolator
+from models.interface import Frame, FrameInterpolator
+from tasks.dissolve import NOT_ITS_FAULT
 from tasks.errors import StepError
 from tasks.frames import read_frames
 from tasks.join import joined
@@ -191,7 +192,7 @@ def seam_between(
     try:
         for frame in joined(readers, [early, late], overlap=shared, meet=meet):
             meter.see(frame)
-    except DeviceLost as error:
+    except NOT_ITS_FAULT as error:
         LOG.warning("%s: how window %d meets the one before it was not judged: %s", plan.slate, window.index, error)
         return None
     finally:

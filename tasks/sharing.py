@@ -18,6 +18,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -153,13 +154,19 @@ class _Worker:
             self._child = start(argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, pass_fds=[memory])
         finally:
             os.close(memory)
-        self._orders, self._replies, self._errors = _pipes(self._child.stdin, self._child.stdout, self._child.stderr)
-        self._words = LastWords(self._errors)
-        self._free = list(range(slots.given))
-        self._last: tuple[Frame, int] | None = None
-        self._turn = 0
-        self._ready = False
-        self._tell(pickle.dumps((memory, slots, sys.path)) + pickle.dumps(opener))
+        try:
+            pipes = _pipes(self._child.stdin, self._child.stdout, self._child.stderr)
+            self._orders, self._replies, self._errors = pipes
+            self._words = LastWords(self._errors)
+            self._free = list(range(slots.given))
+            self._last: tuple[Frame, int] | None = None
+            self._turn = 0
+            self._ready = False
+            self._tell(pickle.dumps((memory, slots, sys.path)) + pickle.dumps(opener))
+        except BaseException:  # an interrupt, too: nobody else knows of the process yet
+            with suppress(OSError), self._child:  # an order that it never read
+                self.kill()
+            raise
 
     def ask(self, first: Frame, second: Frame, phases: Sequence[Fraction]) -> Iterator[Frame]:
         """As Sharing.ask, from this process."""
@@ -180,6 +187,7 @@ class _Worker:
     def _take(self, count: int, given: list[int]) -> Iterator[Frame]:
         for left in reversed(range(count)):
             if self._hear() != b"made":
+                self._free += given
                 return  # fewer than were asked for: whoever iterates counts, and gives up
             frame = self._frames[self._slots.given + self._turn].copy()
             self._turn = (self._turn + 1) % self._slots.made

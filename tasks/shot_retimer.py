@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from catalogs.shot import Shot
 from models.interface import FrameInterpolator, InterpolatorSpec
@@ -16,6 +16,8 @@ from models.retimers import FLOW as BY_FLOW
 from models.retimers import RetimerWish
 from tasks import retimers
 from tasks.errors import MachineNotReadyError, PlanError
+
+T = TypeVar("T", covariant=True)
 
 RIFE: Final = "rife"
 """RIFE, or the shot is refused."""
@@ -33,7 +35,7 @@ def shot_interpolator(shot: Shot, weights: Path, *, wish: RetimerWish, require_r
     EngineError if the engine breaks down when it is opened.
     """
     try:
-        return _asked_for(shot.retimer, weights, wish=wish, require_rife=require_rife)
+        return _asked_for(retimers.interpolator, shot.retimer, weights, wish=wish, require_rife=require_rife)
     except PlanError as error:
         raise PlanError(f"{shot.name} {error}") from error
 
@@ -54,8 +56,9 @@ class ShotRetimers:
         """What `shot_interpolator` would be. Raises like it."""
         if shot.retimer not in self._found:
             try:
-                opened = _asked_for(shot.retimer, self._weights, wish=self._wish, require_rife=self._require_rife)
-                self._found[shot.retimer] = opened.spec
+                self._found[shot.retimer] = _asked_for(
+                    retimers.spec, shot.retimer, self._weights, wish=self._wish, require_rife=self._require_rife
+                )
             except PlanError as error:
                 self._found[shot.retimer] = error
         found = self._found[shot.retimer]
@@ -68,8 +71,12 @@ class ShotRetimers:
         return may_fall(shot, require_rife=self._require_rife)
 
 
-def _asked_for(word: str, weights: Path, *, wish: RetimerWish, require_rife: bool) -> FrameInterpolator:
-    """What retimes shots with that word. A PlanError begins with a verb: the shot's name is put before it."""
+class _Look(Protocol[T]):
+    def __call__(self, weights: Path, *, wish: RetimerWish, require_rife: bool) -> T: ...
+
+
+def _asked_for(look: _Look[T], word: str, weights: Path, *, wish: RetimerWish, require_rife: bool) -> T:
+    """What `look` finds for shots with that word. A PlanError begins with a verb: the shot's name is put before it."""
     if word == FLOW and require_rife:
         raise PlanError("asks for the retimer flow, which --require-rife rules out; leave out one of them")
     if word == FLOW:
@@ -79,7 +86,7 @@ def _asked_for(word: str, weights: Path, *, wish: RetimerWish, require_rife: boo
         # of a machine that is told to use flow, what belongs to flow goes with the word
         wish = replace(wish, engine="", device="", model="") if wish.engine == BY_FLOW else wish
     try:
-        return retimers.interpolator(weights, wish=wish, require_rife=require_rife)
+        return look(weights, wish=wish, require_rife=require_rife)
     except MachineNotReadyError as error:
         if word in (RIFE, FLOW):
             raise PlanError(f"asks for the retimer {word}: {error}") from error

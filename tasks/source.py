@@ -31,8 +31,12 @@ _HD: Final = 576
 """Rows up to which an untagged file is taken for BT.601, as every player does."""
 
 _MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
+_BT2020: Final = 9
 _HDR: Final = {16: "PQ (smpte2084)", 18: "HLG (arib-std-b67)"}
 _FULL: Final = 2
+_BOXED: Final = {"mov", "mp4", "matroska", "webm"}
+"""Of ffmpeg's format names: those whose boxes say how long the file was meant to be."""
+
 _ALPHA: Final = ("yuva", "rgba", "bgra", "gbrap", "argb", "abgr", "ya8", "ya16", "pal8")
 
 
@@ -74,7 +78,7 @@ def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
     """Decode a video file to its end and say what it is. `rate` overrules what it says of its own, frames per second.
 
     Raises MediaError for what is no plain file, has no video, does not decode, has fewer than two frames, frames at
-    uneven times (unless `rate` is given), of several sizes or interlaced, or HDR.
+    uneven times (unless `rate` is given), of several sizes, interlaced or turned by odd angles, or HDR.
     """
     _judge_path(path)
     seen = _Seen()
@@ -89,7 +93,8 @@ def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
             for frame in container.decode(stream):
                 _note(seen, frame, native, path)
             sound = bool(container.streams.audio)
-            declared = stream.frames
+            formats = set(container.format.name.split(","))
+            declared = _declared(stream, formats)
             codec = stream.codec_context.name
             aspect = Fraction(stream.sample_aspect_ratio or 1)
     except MediaError:
@@ -99,7 +104,7 @@ def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
         raise MediaError(
             f"{path.name} does not decode after {seen.frames} frames: {reason}; repair it first"
         ) from error
-    _judge_length(path, seen, declared)
+    _judge_length(path, seen, declared, boxed=bool(formats & _BOXED))
     if seen.uneven is not None and rate is None:
         raise MediaError(
             f"{path.name}: frame {seen.uneven} is not shown at {seen.uneven}/{float(native):g} s, so its frames are "
@@ -125,7 +130,8 @@ def _judge_path(path: Path) -> None:
     try:
         kind = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        raise MediaError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(f"{path} cannot be read: {reason}; check the path") from error
     if not stat.S_ISREG(kind):
         raise MediaError(f"{path} is no file; give a video file")
 
@@ -168,9 +174,20 @@ def _note(seen: _Seen, frame: VideoFrame, rate: Fraction, path: Path) -> None:
     seen.frames += 1
 
 
-def _judge_length(path: Path, seen: _Seen, declared: int) -> None:
-    with path.open("rb") as file:
-        cut = missing_bytes(file)
+def _declared(stream: VideoStream, formats: set[str]) -> int:
+    """Frames that the container says it shows; 0 where it does not say."""
+    if "mov" not in formats:
+        return stream.frames
+    # the samples stated are those stored; an edit list (a trimmed clip has one) shows fewer, and the index knows which
+    return sum(not entry.is_discard for entry in stream.index_entries)
+
+
+def _judge_length(path: Path, seen: _Seen, declared: int, *, boxed: bool) -> None:
+    """`boxed`: the file is of boxes that say their length; other formats would be misread for them."""
+    cut = 0
+    if boxed:
+        with path.open("rb") as file:
+            cut = missing_bytes(file)
     if cut or seen.frames < declared:
         lost = f"{cut} bytes are missing at its end" if cut else f"{seen.frames} of {declared} frames are there"
         raise MediaError(f"{path.name} is not whole: {lost}; get it again")
@@ -189,9 +206,11 @@ class _Shown:
 
 
 def _shown(frame: VideoFrame, aspect: Fraction, path: Path) -> _Shown:
-    """`aspect` is a pixel's width over its height. Raises MediaError for HDR."""
+    """`aspect` is a pixel's width over its height. Raises MediaError for HDR and for what is turned by an odd angle."""
     if hdr := _HDR.get(int(frame.color_trc)):
         raise MediaError(f"{path.name} is HDR, {hdr}, and what is made here is BT.709; convert it to SDR first")
+    if frame.rotation % 90:
+        raise MediaError(f"{path.name} is turned by an angle that is no multiple of 90 degrees; turn it upright first")
     width, height = frame.width, frame.height
     if frame.rotation % 180:  # ffmpeg turns a frame upright before any filter sees it
         width, height, aspect = height, width, 1 / aspect
@@ -201,6 +220,8 @@ def _shown(frame: VideoFrame, aspect: Fraction, path: Path) -> _Shown:
         notices.append(f"its pixels are {aspect.numerator}:{aspect.denominator}, frames are scaled to square ones")
     if any(plane in frame.format.name for plane in _ALPHA):
         notices.append("its transparency is left out")
+    if int(frame.color_primaries) == _BT2020:
+        notices.append("its colours are BT.2020 and are taken for BT.709")
     # one conversion, said aloud: ffmpeg's own guess for untagged files is BT.601 whatever their size
     words = [
         f"w={width}",

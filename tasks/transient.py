@@ -19,6 +19,7 @@ import av
 from catalogs.errors import CatalogueUnavailableError
 from models.interface import DeviceLost
 from tasks.errors import FfmpegError, StepError
+from tasks.sharing import ProcessDied
 
 PASSING: Final = frozenset(
     {
@@ -65,7 +66,7 @@ def is_transient(error: BaseException) -> bool:
             return found.transient
         if isinstance(found, FfmpegError) and found.code is not None:
             return _passing_exit(found.code)
-        if isinstance(found, CatalogueUnavailableError | ConnectionError | TimeoutError | DeviceLost):
+        if isinstance(found, CatalogueUnavailableError | ConnectionError | TimeoutError | DeviceLost | ProcessDied):
             return True
         if isinstance(found, av.FFmpegError):
             return False  # some of them are OSErrors, but they speak of what a file holds

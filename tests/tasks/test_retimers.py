@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
-from ncnn_models import write_network
+from ncnn_models import write_linear, write_network
 
 from models.flow import FlowInterpolator
-from models.retimers import FLOW, RIFE_NCNN, RIFE_TORCH, RetimerWish, parse_wish
+from models.interface import DeviceLost, Frame
+from models.retimers import ANY, FLOW, RIFE_NCNN, RIFE_TORCH, RetimerWish, parse_wish
 from models.rife_convert import convert_ncnn
 from tasks import retimers
 from tasks.errors import MachineNotReadyError
+
+
+@pytest.fixture(autouse=True)
+def nothing_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has lost no device and said nothing yet."""
+    monkeypatch.setattr(retimers, "_LOST", set())
+    monkeypatch.setattr(retimers, "_told", set())
 
 
 def test_without_weights_optical_flow_retimes(tmp_path: Path) -> None:
@@ -109,3 +120,58 @@ def test_weights_that_changed_are_refused(torch_weights: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(MachineNotReadyError, match="sha256"):
         retimers.interpolator(torch_weights, wish=parse_wish("rife-torch"))
+
+
+@pytest.mark.rife
+@pytest.mark.usefixtures("rife_runs")
+def test_a_plan_keeps_its_weights_and_settings(tmp_path: Path) -> None:
+    """Newer weights that came meanwhile, and another wish on the machine that finishes, change nothing."""
+    for version in ("4.6", "4.25"):
+        write_linear(tmp_path / f"rife-v{version}")
+    wish = parse_wish("rife-ncnn model=rife-v4.6 tta=temporal uhd=off")
+    planned = retimers.spec(tmp_path, wish=wish)
+    for there in (wish, ANY, parse_wish("tta=both"), parse_wish("flow")):
+        found = retimers.as_planned(planned, tmp_path, wish=there)
+        assert found is not None
+        assert found.spec == planned
+
+
+@pytest.mark.rife
+@pytest.mark.expects_log
+@pytest.mark.usefixtures("rife_runs")
+def test_bad_weights_do_not_hide_good_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The next newest are taken, and the log says which were passed over."""
+    write_linear(tmp_path / "rife-v4.6")
+    broken = tmp_path / "rife-v4.25"
+    broken.mkdir()
+    (broken / "flownet.param").write_text("no network")
+    (broken / "flownet.bin").touch()
+    assert retimers.spec(tmp_path).model == "rife-v4.6"
+    assert "retimes instead" in caplog.text
+
+
+@pytest.mark.rife
+@pytest.mark.usefixtures("rife_runs")
+def test_what_was_lost_is_not_chosen_again(linear_model: Path) -> None:
+    """The shots after the one on which a device was lost are planned without it."""
+    weights = linear_model.parent
+
+    class Losing(FlowInterpolator):
+        def between(self, first: Frame, second: Frame, phases: Sequence[Fraction]) -> Iterator[Frame]:
+            raise DeviceLost("gone")
+
+    watched = retimers.Watched(Losing(), retimers.Candidate(RIFE_NCNN, "cpu", linear_model))
+    frame = np.zeros((8, 8, 3), np.uint16)
+    assert retimers.spec(weights).engine == RIFE_NCNN
+    with pytest.raises(DeviceLost):
+        list(watched.between(frame, frame, [Fraction(1, 2)]))
+    assert retimers.spec(weights).engine == FLOW
+
+
+@pytest.mark.rife
+@pytest.mark.usefixtures("rife_runs")
+def test_the_spec_is_known_without_loading(torch_weights: Path) -> None:
+    """What a plan writes down is what is opened later, for every engine and setting."""
+    for words in ("flow", "rife-ncnn", "rife-ncnn tta=both uhd=on", "rife-torch", "rife-torch uhd=off tta=temporal"):
+        wish = parse_wish(words)
+        assert retimers.spec(torch_weights, wish=wish) == retimers.interpolator(torch_weights, wish=wish).spec

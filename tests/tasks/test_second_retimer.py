@@ -121,7 +121,7 @@ def test_without_leave_the_step_fails_and_leaves_nothing(bench: Bench, last: int
     with pytest.raises(StepError) as caught:
         bench.retime(bench.plan(falls=False), Device(last))
     said = str(caught.value)
-    assert said.startswith("AGM_SH0010_v001: rife-ncnn lost its device: ")
+    assert said.startswith("AGM_SH0010_v001: rife-ncnn gave up: ")
     assert DEVICE in said
     assert "the retimer any" in said
     assert isinstance(caught.value.__cause__, DeviceLost)

@@ -27,6 +27,7 @@ from tasks.ffmpeg import clip_argv
 from tasks.frames import FrameWriter
 from tasks.retime import Origin, RetimeReport, Sample, retime_clip, retime_with_origin, retiming_table
 from tasks.sharing import MOST_WORKERS, WORTH, ProcessDied, Sharing, cores, shared, suitable_workers, workers_for
+from tasks.sharing_worker import Slots
 
 WIDTH, HEIGHT = 96, 64
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,6 +206,24 @@ def test_a_process_that_does_not_start_says_why(tmp_path: Path, ffmpeg: str, pan
 
     with pytest.raises(StepError, match=r"process 1 of 2 .*AttributeError.*spec"):
         master(pan, tmp_path / "m.mkv", Lost(), ffmpeg, workers=2)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+def test_an_interrupt_while_a_process_starts_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C between the start of a process and its first order: it is ended, and waited for."""
+    before = children()
+
+    def interrupted(*_: object) -> None:
+        assert len(children()) == len(before) + 1
+        raise KeyboardInterrupt
+
+    for name in ("LastWords", "_Worker._tell"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"tasks.sharing.{name}", interrupted)
+            sharing = Sharing(Shared, Shared().spec, workers=2, slots=Slots(8, 8, given=4, made=4), run=1)
+            with pytest.raises(KeyboardInterrupt), sharing:
+                pass
+        assert children() == before
 
 
 SCRIPT = """

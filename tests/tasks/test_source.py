@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from tasks.errors import MediaError
-from tasks.source import look_at
+from tasks.errors import FfmpegError, MediaError
+from tasks.frames import FrameReader
+from tasks.source import Source, look_at
 
 Make = Callable[..., Path]
 
@@ -43,6 +46,29 @@ def test_the_rate_is_exact_whatever_the_container(rate: str, ending: str, make: 
     assert (found.width, found.height) == (64, 48)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.avi", "mpeg4"),
+        ("a.ts", "libx264"),
+        ("a.mxf", "mpeg2video"),
+        ("a.mpg", "mpeg2video"),
+        ("a.m2v", "mpeg2video"),
+        ("a.nut", "ffv1"),
+        ("a.y4m", "rawvideo"),
+        ("a.gif", "gif"),
+        ("a.flv", "flv"),
+        ("a.wmv", "wmv2"),
+        ("a.h264", "libx264"),
+        ("a.apng", "apng"),
+    ],
+)
+def test_other_containers_are_read_too(name: str, codec: str, make: Make) -> None:
+    """No boxes are looked for in a file that has none."""
+    found = look_at(make(name, "-c:v", codec, rate="25", seconds="1"))
+    assert (found.frames, found.rate) == (25, Fraction(25))
+
+
 def test_what_is_left_out_is_said(make: Make) -> None:
     """Sound and transparency."""
     sound = make("s.mp4", "-f", "lavfi", "-i", "sine=duration=0.5", "-c:v", "libx264", "-c:a", "aac", "-shortest")
@@ -59,6 +85,25 @@ def test_a_turned_clip_is_upright(make: Make, tmp_path: Path, ffmpeg: str) -> No
     subprocess.run([ffmpeg, "-v", "error", *words], check=True, timeout=60)
     found = look_at(turned)
     assert (found.width, found.height) == (48, 64)
+
+
+def test_a_clip_turned_by_an_odd_angle_is_refused(make: Make, tmp_path: Path, ffmpeg: str) -> None:
+    """Its corners would be cut off."""
+    flat = make("flat.mp4", "-c:v", "libx264")
+    turned = tmp_path / "turned.mp4"
+    words = ["-display_rotation:v:0", "30", "-i", str(flat), "-c", "copy", str(turned)]
+    subprocess.run([ffmpeg, "-v", "error", *words], check=True, timeout=60)
+    with pytest.raises(MediaError, match="no multiple of 90 degrees"):
+        look_at(turned)
+
+
+@pytest.mark.parametrize(("primaries", "said"), [("bt2020", True), ("bt709", False), ("smpte170m", False)])
+def test_wide_colours_are_named(primaries: str, said: bool, make: Make) -> None:
+    """BT.2020 in SDR comes out paler, which nobody should find out on a screen; BT.601 is close enough."""
+    found = look_at(
+        make("wide.mkv", "-vf", f"format=yuv420p10le,setparams=color_primaries={primaries}", "-c:v", "ffv1")
+    )
+    assert found.notices == (("its colours are BT.2020 and are taken for BT.709",) if said else ())
 
 
 def test_pixels_become_square(make: Make) -> None:
@@ -95,6 +140,80 @@ def test_a_cut_file_is_refused(make: Make) -> None:
     _cut(cut)
     with pytest.raises(MediaError, match=r"not whole|does not decode"):
         look_at(cut)
+
+
+def test_a_cut_avi_is_refused(make: Make) -> None:
+    """It has no boxes, but it states its frames."""
+    cut = make("cut.avi", "-c:v", "ffv1", seconds="2")
+    _cut(cut)
+    with pytest.raises(MediaError, match=r"not whole|does not decode"):
+        look_at(cut)
+
+
+@pytest.fixture
+def trimmed(make: Make, tmp_path: Path, ffmpeg: str) -> Path:
+    """An MP4 of 96 stored RGB frames whose edit list hides the first 12."""
+    whole = make("whole.mp4", "-c:v", "libx264rgb", "-qp", "0", "-bf", "2", "-g", "48", seconds="4")
+    path = tmp_path / "trimmed.mp4"
+    words = ["-ss", "0.5", "-i", str(whole), "-c", "copy", "-movflags", "+faststart", str(path)]
+    subprocess.run([ffmpeg, "-v", "error", *words], check=True, timeout=60)
+    return path
+
+
+def _decoded(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def _read(found: Source, ffmpeg: str, count: int) -> list[np.ndarray]:
+    size = {"width": found.width, "height": found.height}
+    with FrameReader(found.path, ffmpeg=ffmpeg, count=count, conform=found.filter, **size) as reader:
+        return list(reader)
+
+
+@pytest.mark.parametrize("frames", [84, 36])
+def test_a_trimmed_mp4_is_what_it_shows(frames: int, trimmed: Path, tmp_path: Path, ffmpeg: str) -> None:
+    """An edit list hides frames at the head, and at the tail as a phone's trim does; ffmpeg reads the same frames."""
+    data = bytearray(trimmed.read_bytes())
+    at = data.index(b"elst") + 12
+    (shown,) = struct.unpack(">I", data[at : at + 4])
+    data[at : at + 4] = struct.pack(">I", shown * frames // 84)
+    trimmed.write_bytes(data)
+    found = look_at(trimmed)
+    assert (found.frames, found.rate) == (frames, Fraction(24))
+    whole = _decoded(tmp_path / "whole.mp4")
+    ours = _decoded(trimmed)
+    read = _read(found, ffmpeg, frames)
+    assert len(ours) == len(read) == frames
+    for index in range(frames):
+        assert np.array_equal(ours[index], whole[12 + index])
+        # ffmpeg widens 8 bits by zeros below: 255 becomes 4080 of 4095
+        assert np.array_equal(ours[index], (read[index].astype(np.uint32) + 128) // 256)
+    with pytest.raises(MediaError, match=f"ends after {frames} frames.*; repair it first"):
+        _read(found, ffmpeg, frames + 1)
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_cut_trimmed_mp4_is_refused(endless: bool, trimmed: Path) -> None:
+    """Also where the box of the data says "to the end of the file", so that only the index knows."""
+    data = bytearray(trimmed.read_bytes())
+    if endless:
+        at = data.index(b"mdat")
+        data[at - 4 : at] = bytes(4)
+        trimmed.write_bytes(data)
+        assert look_at(trimmed).frames == 84
+    _cut(trimmed)
+    with pytest.raises(MediaError, match=r"not whole|does not decode"):
+        look_at(trimmed)
+
+
+def test_a_users_file_is_to_be_repaired(make: Make, ffmpeg: str) -> None:
+    """Nobody can render again what was not rendered here."""
+    path = make("a.mp4", "-c:v", "libx264", seconds="2")
+    found = look_at(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(FfmpegError, match=r"; repair it first$"):
+        _read(found, ffmpeg, found.frames)
 
 
 def test_one_frame_is_nothing_to_retime(make: Make) -> None:
