@@ -34,8 +34,6 @@ class CutClip:
     """Its frames at a rate."""
     cuts: Callable[[int], tuple[int, ...]] = lambda length: ()
     """Each i for which frames i and i+1 are a cut, by the number of frames."""
-    either: bool = False
-    """Whether a cut and none are both right: shown, not counted."""
 
 
 def moved(name: str, camera: str, *, rate: Fraction, first: int = 0, frames: int | None = None) -> list[Frame]:
@@ -105,7 +103,7 @@ def _cuts() -> Iterator[CutClip]:
         yield CutClip("cut to the same, reframed by 15 %", _joined((name, View(zoom=1.15)), (name, aside)), _halved)
         yield CutClip("cut in the dark", _dark(_joined((name, wide), (other, wide))), _halved)
         third = PLATES[(index + 2) % 6]
-        for apart in (2, 5):
+        for apart in (1, 2, 5):
             three = _joined((name, wide), (other, wide), (third, wide), apart=apart)
             yield CutClip(f"two cuts {apart} apart", three, _apart(apart))
         if index % 2:
@@ -226,12 +224,17 @@ def _light() -> Iterator[CutClip]:
         yield CutClip("flash that dies away", _lights(name, fading))
         yield CutClip("light switched on", _lights(name, lambda at, n, g=lamp: (g if at < n // 2 else 1.0, 0.0)))  # type: ignore[misc]
         yield CutClip("light switched off", _lights(name, lambda at, n, g=lamp: (1.0 if at < n // 2 else g, 0.0)))  # type: ignore[misc]
-        dark = CutClip("black to picture", _lights(name, lambda at, n: (float(at >= n // 2), 0.0)), either=True)
         if index % 2:
-            yield dark
+            yield CutClip("black to picture", _lights(name, lambda at, n: (float(at >= n // 2), 0.0)), _halved)
             yield CutClip("strobe", _lights(name, lambda at, n, p=index // 2 + 1: (0.4 + 0.6 * (at // p % 2), 0.0)))  # type: ignore[misc]
             yield CutClip("flicker of 4 %", _lights(name, lambda at, n: (1 + 0.04 * (-1) ** at, 0.0)))
         else:
+            yield CutClip("picture to black", _lights(name, lambda at, n: (float(at < n // 2), 0.0)), _halved)
+            # of linear light: the first step is three times the second
+            yield CutClip(
+                "fade from black, in light",
+                _lights(name, lambda at, n: (min(1.0, max(0, at - 5) / 6) ** (1 / 2.4), 0.0)),
+            )
             yield CutClip("fade from black", _lights(name, lambda at, n: (min(1.0, at / (n * 0.6)), 0.0)))
             yield CutClip("fade to white", _lights(name, lambda at, n: (1 - at / n, at / n)))
             yield CutClip(
@@ -257,6 +260,14 @@ def _other() -> Iterator[CutClip]:
             return [mixed(x, y, way) for x, y, way in zip(one, two, ways, strict=False)]
 
         yield CutClip("dissolve", dissolve)
+
+        def shortest(rate: Fraction, a: str = name, b: str = other) -> list[Frame]:
+            one = seen(a, lambda instant: View(0.5 + 0.05 * instant), rate=rate)
+            two = seen(b, lambda instant: View(0.5 - 0.05 * instant), rate=rate)
+            half = len(one) // 2
+            return [*one[:half], mixed(one[half], two[half], 0.5), *two[half + 1 :]]
+
+        yield CutClip("dissolve with one frame between", shortest)
 
         def titled(rate: Fraction, name: str = name, tall: int = 40 + 60 * index) -> list[Frame]:
             frames = seen(name, lambda instant: View(0.5 + 0.05 * instant), rate=rate)

@@ -248,10 +248,9 @@ def main() -> None:
                 frames = [resized(frame, (height * 16 // 9, height)) for frame in whole]
                 for name, found in candidates.look(frames, rate).items():
                     kinds[clip.kind][name].add(found, clip.cuts(len(frames)))
-                    if not clip.either:
-                        tallies[name].add(found, clip.cuts(len(frames)))
-                        if name == "ours":
-                            sizes[f"{height}p, {rate} fps"].add(found, clip.cuts(len(frames)))
+                    tallies[name].add(found, clip.cuts(len(frames)))
+                    if name == "ours":
+                        sizes[f"{height}p, {rate} fps"].add(found, clip.cuts(len(frames)))
         print(f"{rate} fps: {clips} clips so far", flush=True)
     rows = [
         {

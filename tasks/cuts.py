@@ -9,10 +9,19 @@ the zero-mean normalised correlation of their thumbnails (OpenCV's matchTemplate
 makes it greatest, among shifts of up to 6 columns and 4 rows: neither a camera that moves by a tenth of the picture per
 frame nor a light that is switched on makes a picture unlike itself. Frames i and i+1 are a cut if
     u(i, i+1) > UNLIKE   and
-    u(i, i+1) > RATIO * u of the pair before and of the pair behind: else it is a whip pan, a zoom, a shake   and
+    u(i, i+1) > RATIO * u of the pair before and of the pair behind: else it is a whip pan, a zoom, a shake;
+        unless frame i or i+1 is a shot by itself, and the pair on its other side therefore a cut as well   and
     no frame up to FLASH before i+1 is like one behind i again, FLASH frames between them at most, where "like" is
     u < RETURN * u(i, i+1): else something flashed, and the shot goes on.
-A frame of one colour (black, burnt out) is like any other: nothing can be held against it.
+A shot of one frame: the pairs around it are above UNLIKE and stand out from their outer neighbours by RATIO, so what
+moves for three pairs is none; the frames before and behind it are unlike; and it is no mixture of them. As vectors,
+a mixture (a dissolve, a wipe) lies on the way from one to the other, and the two angles add up to that across; a third
+picture is a DETOUR.
+
+A frame of one colour (black, burnt out) has no correlation with anything. It is like any other of one colour or nearly
+so, and unlike a picture, u = 1; but as a pair they count only where the step in contrast is abrupt: more than ABRUPT
+times what the same picture goes on to gain or lose in the pair before or behind. A fade takes equal steps, or, linear
+in light and coded with a gamma of 2.4, a first step of three times the second.
 
 Why not a library. benchmarks/cuts.py: 119 clips, 71 of them without a cut, at 16 and 24 frames a second, in 360p and
 720p; precision and recall, every rival at its best setting there and with our rule against flashes on top:
@@ -21,12 +30,15 @@ Why not a library. benchmarks/cuts.py: 119 clips, 71 of them without a cut, at 1
 They take a light for a cut, and a close-up of the same place for none. Thresholds were set on the clips at 16; those at
 24, and a film with five cuts behind passing cars, gave the same. At 720p: 0.6 ms a frame, as much as PySceneDetect.
 
-Limits: a dissolve is no cut; nor is the second of two cuts from frame to frame; nor one to the same place, reframed by
-less than about 15 %, where little stands out; a flash of more than three frames counts as cuts.
+Limits: a dissolve is no cut; nor is one to the same place, reframed by less than about 15 %, where little stands out;
+nor are three cuts from frame to frame, or two at a frame from the clip's end, which look like a whip pan; nor one from
+colour to colour, or from one to a picture that is all but black. What counts as cuts: a whip pan or zoom that is over
+within two pairs, with nothing alike left; a flash of more than three frames; a light switched off to full black.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -49,6 +61,13 @@ FLASH: Final = 3
 RETURN: Final = 0.5
 """Share of a pair's unlikeness below which the picture behind a flash is that before it; 0.4 to 0.6 do the same."""
 
+DETOUR: Final = 1.25
+"""A frame's angles to those before and behind it, by the angle across, from which it is a picture of its own: 1 for a
+mixture of them, 2 where all three are without relation."""
+
+ABRUPT: Final = 4.0
+"""How far a cut from or to one colour must stand out, in contrast, from the pairs around it; 3 is a fade in light."""
+
 REACH: Final = (4, 6)
 """Largest shift tried, in rows and columns of the thumbnail."""
 
@@ -59,7 +78,8 @@ AHEAD: Final = FLASH + 1
 """Frames behind i that the decision about frames i and i+1 rests on."""
 
 _SAMPLES: Final = 4  # rows and columns read per thumbnail pixel: more changes nothing and costs time at 1080p
-_FLAT: Final = 1 / 255  # standard deviation of a thumbnail, in full white, below which it shows nothing
+_FLAT: Final = 1 / 255  # contrast of a thumbnail, in full white, below which it shows nothing
+_SHOWN: Final = 3 / 255  # contrast from which it surely shows something: a slow fade never gets from one to the other
 
 Thumbnail = NDArray[np.float32]
 
@@ -77,9 +97,17 @@ def thumbnail(frame: Frame) -> Thumbnail:
     return means
 
 
+def contrast(one: Thumbnail) -> float:
+    """Standard deviation within the channels, in full white: 0 for a frame of one colour, whichever."""
+    return math.sqrt(float(one.var(axis=(0, 1)).mean()))
+
+
 def unlikeness(one: Thumbnail, other: Thumbnail) -> float:
-    """0 for the same picture in any light and under any shift within REACH, 1 for pictures without relation."""
-    if min(one.std(), other.std()) < _FLAT:
+    """0 for the same picture in any light and under any shift within REACH, 1 for pictures without relation.
+
+    0 where either is of one colour: the correlation says nothing there.
+    """
+    if min(contrast(one), contrast(other)) < _FLAT:
         return 0.0
     rows, columns = one.shape[:2]
     # at least three quarters of the picture are compared, or small pictures would match anything
@@ -145,6 +173,7 @@ class _Seen:
     def __init__(self) -> None:
         self._read = 0
         self._thumbnails: deque[Thumbnail] = deque(maxlen=FLASH + 1 + AHEAD)
+        self._contrasts: deque[float] = deque(maxlen=FLASH + 1 + AHEAD)
         self._steps: deque[float] = deque(maxlen=FLASH + 1 + AHEAD)  # step i: frames i and i+1, the newest last
 
     def add(self, one: Thumbnail) -> None:
@@ -152,12 +181,17 @@ class _Seen:
         if self._thumbnails:
             self._steps.append(unlikeness(self._thumbnails[-1], one))
         self._thumbnails.append(one)
+        self._contrasts.append(contrast(one))
         self._read += 1
 
     def cut(self, index: int) -> bool:
         """Whether frames `index` and `index` + 1 are a cut; frames index - FLASH to index + AHEAD must be here."""
         step = self._step(index)
-        if step <= UNLIKE or step <= RATIO * max(self._step(index - 1), self._step(index + 1)):
+        if step <= UNLIKE:
+            return False
+        if step <= RATIO * self._step(index - 1) and not self._alone(index):
+            return False
+        if step <= RATIO * self._step(index + 1) and not self._alone(index + 1):
             return False
         first = max(0, index - FLASH)
         return not any(
@@ -166,12 +200,56 @@ class _Seen:
             for after in range(max(index + 1, before + 2), min(self._read, before + FLASH + 2))
         )
 
+    def _alone(self, index: int) -> bool:
+        """Whether a frame is a shot by itself, between two others of which two frames each are here."""
+        if index < 2 or index + 2 >= self._read:
+            return False
+        into, out = self._step(index - 1), self._step(index)
+        least = min(into, out)
+        if least <= UNLIKE or least <= RATIO * max(self._step(index - 2), self._step(index + 1)):
+            return False
+        across = self._between(index - 1, index + 1)
+        return across > UNLIKE and _angle(into) + _angle(out) > DETOUR * _angle(across)
+
     def _step(self, index: int) -> float:
         """Unlikeness of frames `index` and `index` + 1; 0 beyond the clip's ends."""
+        return 1.0 if self._bare(index, index + 1) and self._abrupt(index) else self._correlated(index)
+
+    def _correlated(self, index: int) -> float:
+        """`_step`, of pictures alone."""
         return self._steps[index - self._read + 1] if 0 <= index < self._read - 1 else 0.0
 
     def _between(self, index: int, other: int) -> float:
+        if self._bare(index, other):
+            return 1.0
         return unlikeness(self._thumbnails[index - self._read], self._thumbnails[other - self._read])
+
+    def _bare(self, index: int, other: int) -> bool:
+        """Whether one frame is of one colour and the other a picture; no frame beyond the clip's ends is either."""
+        if min(index, other) < 0 or max(index, other) >= self._read:
+            return False
+        less, more = sorted(self._contrasts[at - self._read] for at in (index, other))
+        return less < _FLAT and more >= _SHOWN
+
+    def _abrupt(self, index: int) -> bool:
+        """Whether contrast comes or goes with frame `index` + 1 at once, rather than by a fade."""
+        gain = self._gain(index)
+        # the pair on either side is a part of the fade only if it shows the same picture, and goes the same way
+        fading = (
+            self._gain(at) * math.copysign(1, gain) for at in (index - 1, index + 1) if self._correlated(at) <= UNLIKE
+        )
+        return abs(gain) > ABRUPT * max(fading, default=0.0)
+
+    def _gain(self, index: int) -> float:
+        """Contrast of frame `index` + 1 over that of `index`; 0 beyond the clip's ends."""
+        if not 0 <= index < self._read - 1:
+            return 0.0
+        return self._contrasts[index + 1 - self._read] - self._contrasts[index - self._read]
+
+
+def _angle(step: float) -> float:
+    """Between two pictures as vectors, by their unlikeness."""
+    return math.acos(min(1.0, max(-1.0, 1 - step)))
 
 
 def detect_cuts(frames: Iterator[Frame]) -> tuple[int, ...]:
