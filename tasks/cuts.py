@@ -27,13 +27,15 @@ Why not a library. benchmarks/cuts.py: 119 clips, 71 of them without a cut, at 1
 720p; precision and recall, every rival at its best setting there and with our rule against flashes on top:
     ours 1.00, 0.98    PySceneDetect 0.7.2: AdaptiveDetector 0.73, 0.82; ContentDetector 0.47, 0.92
     ffmpeg scdet 0.72, 0.63
+(Measured before shots of one frame and cuts from and to black were found, and counted.)
 They take a light for a cut, and a close-up of the same place for none. Thresholds were set on the clips at 16; those at
 24, and a film with five cuts behind passing cars, gave the same. At 720p: 0.6 ms a frame, as much as PySceneDetect.
 
-Limits: a dissolve is no cut; nor is one to the same place, reframed by less than about 15 %, where little stands out;
-nor are three cuts from frame to frame, or two at a frame from the clip's end, which look like a whip pan; nor one from
-colour to colour, or from one to a picture that is all but black. What counts as cuts: a whip pan or zoom that is over
-within two pairs, with nothing alike left; a flash of more than three frames; a light switched off to full black.
+Limits: a dissolve is no cut, unless a single frame lies between and is nearly all one side; nor is a cut to the same
+place, reframed by less than about 15 %, where little stands out; nor are three cuts from frame to frame, or two at a
+frame from the clip's end, which look like a whip pan; nor one from colour to colour, or from one to a picture that is
+all but black. What counts as cuts: a whip pan or zoom that is over within two pairs, with nothing alike left; a flash
+of more than three frames; a light switched off to full black.
 """
 
 from __future__ import annotations
@@ -99,7 +101,7 @@ def thumbnail(frame: Frame) -> Thumbnail:
 
 def contrast(one: Thumbnail) -> float:
     """Standard deviation within the channels, in full white: 0 for a frame of one colour, whichever."""
-    return math.sqrt(float(one.var(axis=(0, 1)).mean()))
+    return float(np.sqrt(np.square(cv2.meanStdDev(one)[1]).mean()))  # a tenth of the time of numpy's var
 
 
 def unlikeness(one: Thumbnail, other: Thumbnail) -> float:

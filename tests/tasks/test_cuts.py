@@ -35,6 +35,11 @@ def panned(shot: int, count: int, *, step: int = 1, first: int = 0) -> list[Fram
     return [np.ascontiguousarray(WIDE[shot][:, offset : offset + WIDTH]) for offset in offsets]
 
 
+def shown(shot: int | None, count: int, step: int = 1) -> list[Frame]:
+    """`count` frames of a shot, or of black."""
+    return [np.zeros((HEIGHT, WIDTH, 3), np.uint16)] * count if shot is None else panned(shot, count, step=step)
+
+
 def lit(frame: Frame, gain: float, lift: float = 0.0) -> Frame:
     """In another light."""
     return np.clip(frame * gain + lift * 65535, 0, 65535).astype(np.uint16)
@@ -57,10 +62,57 @@ def test_a_cut_is_found_wherever_it_lies(before: int, after: int, step: int) -> 
     assert cuts(panned(0, before, step=step) + panned(1, after, step=step)) == (before - 1,)
 
 
-@pytest.mark.parametrize("apart", [2, 3, 5, 9])
+@pytest.mark.parametrize("apart", [1, 2, 3, 5, 9])
 def test_neighbouring_cuts_are_both_found(apart: int) -> None:
-    """A shot of a few frames between two others is no flash: what comes back is another picture."""
+    """A shot of a few frames, or of one, between two others is no flash: what comes back is another picture."""
     assert cuts(panned(0, 8) + panned(1, apart) + panned(2, 8)) == (7, 7 + apart)
+
+
+@given(
+    shots=st.permutations([0, 1, 2, None]),
+    before=st.integers(2, 8),
+    after=st.integers(2, 8),
+    step=st.integers(0, 6),
+)
+@settings(deadline=None, max_examples=40)
+def test_a_shot_of_one_frame_has_two_cuts(shots: Sequence[int | None], before: int, after: int, step: int) -> None:
+    """Any three that are unlike, of which one may be black, with two frames or more on either side."""
+    one, middle, other = shots[:3]
+    frames = shown(one, before, step) + shown(middle, 1, step) + shown(other, after, step)
+    assert cuts(frames) == (before - 1, before)
+
+
+@given(
+    bare=st.sampled_from([(0, 0, 0), (65535, 65535, 65535), (0, 0, 30000)]),
+    before=st.integers(1, 9),
+    after=st.integers(1, 9),
+    step=st.integers(0, 6),
+    gain=st.sampled_from([0.08, 1.0]),
+    back=st.booleans(),
+)
+@settings(deadline=None, max_examples=40)
+def test_from_and_to_one_colour_is_a_cut(
+    bare: tuple[int, ...], before: int, after: int, step: int, gain: float, back: bool
+) -> None:
+    """Black, white or blue, beside a picture however dark, where nothing leads from one to the other."""
+    plain = [np.full((HEIGHT, WIDTH, 3), bare, np.uint16)] * before
+    frames = plain + [lit(frame, gain) for frame in panned(0, after, step=step)]
+    assert cuts(frames[::-1] if back else frames) == ((after if back else before) - 1,)
+
+
+def test_black_frames_between_two_shots_are_cuts_and_within_one_a_flash() -> None:
+    """What comes back behind them decides, as with any flash; so it does where black comes right behind a cut."""
+    for length in (1, 2, FLASH, FLASH + 2):
+        assert cuts(shown(0, 8) + shown(None, length) + shown(1, 8)) == (7, 7 + length)
+        same = panned(0, 8) + shown(None, length) + panned(0, 8, first=8 + length)
+        assert cuts(same) == (() if length <= FLASH else (7, 7 + length))
+    assert cuts(shown(0, 8) + shown(1, 2) + shown(None, 8)) == (7, 9)
+
+
+def test_a_picture_that_flashes_in_the_black_is_no_cut() -> None:
+    """Black, a few frames of a picture, black again: nothing led away from the black."""
+    for length in range(1, FLASH + 1):
+        assert cuts(shown(None, 8) + shown(0, length) + shown(None, 8)) == ()
 
 
 @pytest.mark.parametrize("gain", [0.08, 0.3])
@@ -117,6 +169,16 @@ def dissolved(length: int) -> list[Frame]:
     return [np.rint(a * (1 - share) + b * share).astype(np.uint16) for a, b, share in pairs]
 
 
+def faded(length: int, gamma: float = 1.0, *, shot: int = 0, count: int = 20) -> list[Frame]:
+    """From six black frames to the picture."""
+    return [lit(frame, min(1.0, max(0, at - 5) / length) ** gamma) for at, frame in enumerate(panned(shot, count))]
+
+
+def eight_bit(frames: Sequence[Frame]) -> list[Frame]:
+    """As most files hold them."""
+    return [((frame >> 8) * 257).astype(np.uint16) for frame in frames]
+
+
 def titled() -> list[Frame]:
     """A line of text comes and goes."""
     frames = panned(0, 18)
@@ -149,7 +211,16 @@ def passed() -> list[Frame]:
         pytest.param(lambda: [lit(f, 1 - at / 12, at / 12) for at, f in enumerate(panned(0, 13))], id="fade to white"),
         pytest.param(lambda: [lit(f, 0.4 + 0.6 * (at % 2)) for at, f in enumerate(panned(0, 16))], id="strobe"),
         pytest.param(lambda: [lit(f, 1 + 0.04 * (-1) ** at) for at, f in enumerate(panned(0, 16))], id="flicker"),
-        pytest.param(lambda: [lit(f, float(at > 7)) for at, f in enumerate(panned(0, 16))], id="black to picture"),
+        pytest.param(lambda: panned(0, 6, step=0) + panned(0, 3, step=40), id="whip pan as the clip ends"),
+        pytest.param(lambda: dissolved(2), id="dissolve with one frame between"),
+        pytest.param(lambda: faded(2), id="fade over one frame"),
+        pytest.param(lambda: faded(4)[::-1], id="fade to black within 4 frames"),
+        pytest.param(lambda: faded(8, 1 / 2.4), id="fade from black, linear in light"),
+        pytest.param(lambda: faded(8, 1 / 2.4)[::-1], id="fade to black, linear in light"),
+        pytest.param(lambda: [*faded(3)[::-1], *faded(3, shot=1)], id="fade to black and into another"),
+        pytest.param(lambda: eight_bit(grained(faded(400, count=60), 0.004)), id="fade too slow to see, in 8 bit"),
+        pytest.param(lambda: [lit(f, 0.05 + 0.95 * (at > 7)) for at, f in enumerate(panned(0, 16))], id="dim light"),
+        pytest.param(lambda: grained(shown(None, 12), 0.05), id="grain on black"),
         pytest.param(titled, id="title"),
         pytest.param(passed, id="object close to the lens"),
         pytest.param(lambda: panned(0, 1), id="one frame"),
@@ -162,14 +233,14 @@ def test_what_is_no_cut(frames: Callable[[], list[Frame]]) -> None:
 
 
 @given(seed=st.integers(0, 10**6), length=st.integers(1, 20))
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=16)
 def test_a_part_of_a_clip_is_judged_as_the_whole(seed: int, length: int) -> None:
     """Any part with FLASH frames before and AHEAD behind each pair gives the same verdict: workers can share a clip."""
     random = np.random.default_rng(seed)
     frames: list[Frame] = []
     while len(frames) < length:
         shot, run = int(random.integers(len(SHOTS))), int(random.integers(1, 7))
-        gain = float(random.choice([1.0, 1.0, 0.4]))
+        gain = float(random.choice([1.0, 1.0, 0.4, 0.0]))
         frames += [lit(frame, gain) for frame in panned(shot, run, step=int(random.integers(0, 20)))]
     whole = cuts(frames)
     for pair in range(len(frames) - 1):
