@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -139,3 +140,11 @@ def vulkan_device(rife_runs: None) -> int:
     if not (devices := vulkan_devices()):
         pytest.skip("no Vulkan device; Debian's mesa-vulkan-drivers puts the processor in its place")
     return devices[0].index
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """A run of the tests that a shell put into the background ignores Ctrl-C, and so would every program it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -143,6 +143,7 @@ def test_the_environments_retimer_holds_unless_another_is_named(clip: Path) -> N
     assert "DAILIES_RETIMER" in done.stderr
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing(number: signal.Signals, tmp_path: Path, ffmpeg: str) -> None:
     """Neither a file nor a hidden folder."""

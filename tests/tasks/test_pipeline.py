@@ -140,6 +140,7 @@ def test_stages_that_wait_for_something_are_cancelled(error: type[BaseException]
     assert stages() == []
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_ctrl_c_is_heard_while_the_last_elements_are_written() -> None:
     """The block does not wait for a writer that hangs."""
     writing = threading.Event()

@@ -392,6 +392,7 @@ def test_a_full_disk_is_an_error_of_the_encoder(clip: Callable[[list[Frame]], Pa
         )
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_ctrl_c_frees_a_reader_that_hangs(tmp_path: Path, ffmpeg: str) -> None:
     """A source that never gives a frame does not keep anybody: no thread, no program, no master is left."""
     source = tmp_path / "clip.mkv"

@@ -243,6 +243,7 @@ with STOPPING.on_sigterm():
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_signal_leaves_anything(number: signal.Signals, pan: Path, tmp_path: Path, ffmpeg: str) -> None:
     """Ctrl-C, SIGTERM, and SIGKILL, after which nobody can tidy up: no process and no named memory outlives us."""
