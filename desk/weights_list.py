@@ -196,7 +196,7 @@ def _interpolators(weights: Path) -> list[dict[str, Any]]:
     found = []
     for name in (*cards, *(name for name in folders if name not in cards)):
         card = cards.get(name)
-        file = find_torch(weights, name) if card else None
+        file = next(iter(find_torch(weights, name)), None) if card else None
         paths = {"safetensors": file, "ncnn": folders.get(name)}
         entry = lock.get(f"{name}/{FILE}") if file else None
         made_of = origin(entry.source) if entry else ""

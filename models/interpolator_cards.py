@@ -80,12 +80,7 @@ def weights_file(weights: Path, name: str) -> Path:
     return weights / name / FILE
 
 
-def find_torch(weights: Path, name: str = "") -> Path | None:
-    """The first of `find_all_torch`, or None."""
-    return next(iter(find_all_torch(weights, name)), None)
-
-
-def find_all_torch(weights: Path, name: str = "") -> list[Path]:
+def find_torch(weights: Path, name: str = "") -> list[Path]:
     """Every `WEIGHTS/rife-*/flownet.safetensors`, or that of the card `name`, the newest first.
 
     Newest is by number (4.25 after 4.6); among equals the plain name goes before a variant.

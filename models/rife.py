@@ -54,11 +54,6 @@ _DARK: Final = 8
 """Mean of a frame, of 255, up to which black between two such frames is no surprise."""
 
 
-def find_model(weights: Path, name: str = "") -> Path | None:
-    """The first of `find_models`, or None."""
-    return next(iter(find_models(weights, name)), None)
-
-
 def find_models(weights: Path, name: str = "") -> list[Path]:
     """Every `rife-v4*` folder with both files in `weights` or one folder below it, the newest first.
 

@@ -83,6 +83,8 @@ def plan_file(source: Source, target: Path, *, rate: Fraction, speed: Fraction) 
     Raises PlanError for a target that cannot be made, or a result of fewer than one frame or absurdly many.
     """
     target = target.absolute()
+    if target.is_dir():
+        raise PlanError(f"{target} is a folder; name the file to write, for instance {target / 'retimed.mov'}")
     suffix = target.suffix.lower()
     if suffix != LOSSLESS and suffix not in KINDS:
         raise PlanError(

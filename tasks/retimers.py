@@ -106,9 +106,9 @@ def _installed(engine: str, weights: Path, model: str) -> Sequence[Path]:
     if engine == FLOW:
         return ()
     if engine == RIFE_TORCH:
-        from models.interpolator_cards import find_all_torch
+        from models.interpolator_cards import find_torch
 
-        return find_all_torch(weights, model)
+        return find_torch(weights, model)
     from models.rife import find_models
 
     return find_models(weights, model)

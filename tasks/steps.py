@@ -223,7 +223,7 @@ def _retiming(
         return {
             "interpolated": report.interpolated,
             "copied": report.copied,
-            "cuts": [list(cut) if isinstance(cut, tuple) else cut for cut in report.cuts],
+            "cuts": list(report.cuts),
         }
 
     return make

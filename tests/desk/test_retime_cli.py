@@ -131,6 +131,8 @@ def test_a_file_that_is_there_is_kept(clip: Path) -> None:
     assert len(probed(out)[1]) == 25
     done = run(clip.parent, str(clip), "-o", str(clip), "--fps", "24", "--overwrite", code=2)
     assert "the source itself" in done.stderr
+    done = run(clip.parent, str(clip), "-o", str(clip.parent), "--fps", "24", "--overwrite", code=2)
+    assert "is a folder" in done.stderr
 
 
 def test_the_environments_retimer_holds_unless_another_is_named(clip: Path) -> None:

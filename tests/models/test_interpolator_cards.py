@@ -100,14 +100,14 @@ def test_a_card_beside_its_weights_wins(tmp_path: Path) -> None:
 
 def test_the_newest_safetensors_are_found(tmp_path: Path) -> None:
     """By number; or those of one card. Folders without the file do not count."""
-    assert find_torch(tmp_path / "nowhere") is None
+    assert find_torch(tmp_path / "nowhere") == []
     for name in ("rife-4.6", "rife-4.25", "rife-4.25-own", "rife-v4.26", "rife-4.26", "rife"):
         (tmp_path / name).mkdir()
         if name != "rife-4.26":
             (tmp_path / name / "flownet.safetensors").write_bytes(b"")
-    assert find_torch(tmp_path) == tmp_path / "rife-4.25" / "flownet.safetensors"
-    assert find_torch(tmp_path, "rife-4.6") == tmp_path / "rife-4.6" / "flownet.safetensors"
-    assert find_torch(tmp_path, "rife-4.26") is None
+    assert find_torch(tmp_path)[0] == tmp_path / "rife-4.25" / "flownet.safetensors"
+    assert find_torch(tmp_path, "rife-4.6") == [tmp_path / "rife-4.6" / "flownet.safetensors"]
+    assert find_torch(tmp_path, "rife-4.26") == []
 
 
 @pytest.fixture(scope="module")

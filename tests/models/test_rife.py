@@ -21,7 +21,7 @@ from rife_pyramids import PUBLISHED, write_pyramid
 
 from models.interface import DeviceLost, EngineError, EngineUnavailable, Frame, Shareable
 from models.retimers import Tta, Uhd
-from models.rife import RifeNcnn, find_model, from_eight, model_sha256, to_eight
+from models.rife import RifeNcnn, find_models, from_eight, model_sha256, to_eight
 from models.rife_graph import GraphError, read_graph
 from models.rife_wheel import CPU, Eight, Network
 
@@ -307,16 +307,16 @@ def test_importing_the_module_imports_neither_wheel_nor_opencv() -> None:
 
 def test_the_newest_model_is_found(tmp_path: Path) -> None:
     """By number, complete ones only, directly in the weights' folder or one below; or the one that is named."""
-    assert find_model(tmp_path / "nowhere") is None
+    assert find_models(tmp_path / "nowhere") == []
     for name in ("rife/rife-v4.6", "rife-v4.25-lite", "rife/rife-v4.25", "rife/rife-v4.26", "rife-v2.3"):
         folder = tmp_path / name
         folder.mkdir(parents=True)
         (folder / "flownet.param").write_text("p")
         if not name.endswith("4.26"):
             (folder / "flownet.bin").write_text("b")
-    assert find_model(tmp_path) == tmp_path / "rife" / "rife-v4.25"
-    assert find_model(tmp_path, "rife-v4.6") == tmp_path / "rife" / "rife-v4.6"
-    assert find_model(tmp_path, "rife-v4.26") is None
+    assert find_models(tmp_path)[0] == tmp_path / "rife" / "rife-v4.25"
+    assert find_models(tmp_path, "rife-v4.6") == [tmp_path / "rife" / "rife-v4.6"]
+    assert find_models(tmp_path, "rife-v4.26") == []
     assert model_sha256(tmp_path / "rife" / "rife-v4.25") == hashlib.sha256(b"pb").hexdigest()
     with pytest.raises(EngineUnavailable, match=r"flownet\.bin"):
         RifeNcnn(tmp_path / "rife" / "rife-v4.26")
