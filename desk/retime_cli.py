@@ -6,7 +6,7 @@ asked to leave.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 SIGNALLED = 128  # and the signal's number: what a shell reports
 
-RIFE = "rife"
-"""Word for either engine of RIFE."""
+QUIET = 10.0
+"""Seconds from one line of progress to the next where there is no terminal."""
+
+MOST_WORKERS = 4
+"""Processes per core above which they only wait for each other."""
 
 
 def retime(
@@ -57,16 +60,18 @@ def retime(
     from desk import show
     from flows.settings import Settings
     from tasks import retimers
-    from tasks.retime_file import plan_file, retime_file
+    from tasks.retime_file import check_target, plan_file, retime_file
     from tasks.source import look_at
     from tasks.stopping import STOPPING
 
     settings = Settings.read()
     rate, slowed = _rate(fps, "--fps"), _speed(speed)
-    wish, required = _wish(settings.retimer, engine, device=device, model=model, tta=tta, uhd=uhd)
+    wish = _wish(settings.retimer, engine, device=device, model=model, tta=tta, uhd=uhd)
+    _check_workers(workers)
     source = look_at(clip, rate=_rate(from_fps, "--from-fps") if from_fps else None)
     plan = plan_file(source, out, rate=rate, speed=slowed)
-    interpolator = retimers.interpolator(settings.weights, wish=wish, require_rife=required)
+    check_target(plan, overwrite=overwrite)
+    interpolator = retimers.interpolator(settings.weights, wish=wish)
     if not as_json:
         for notice in source.notices:
             show.say(f"{clip.name}: {notice}", "yellow")
@@ -87,7 +92,7 @@ def _rate(text: str, option: str) -> Fraction:
     from tasks.errors import PlanError
 
     try:
-        return parse_rate(text)
+        return parse_rate(text.replace(",", "."))  # as shot lists may write it
     except ValueError as error:
         raise PlanError(f"{option}: {error}; give 24, 23.976 or N/D, from 1 to 240") from None
 
@@ -104,34 +109,45 @@ def _speed(text: str) -> Fraction:
         ) from None
 
 
-def _wish(
-    standing: RetimerWish, engine: str, *, device: str, model: str, tta: str, uhd: str
-) -> tuple[RetimerWish, bool]:
-    """What is asked of the retimer, and whether it must be RIFE. Whatever is said here goes before the environment."""
+def _check_workers(workers: int) -> None:
+    from os import cpu_count
+
+    from tasks.errors import PlanError
+
+    if workers > (most := MOST_WORKERS * (cpu_count() or 1)):
+        raise PlanError(f"--workers {workers} would wait for each other; give {most} or fewer, or 0 for what suits")
+
+
+def _wish(standing: RetimerWish, engine: str, *, device: str, model: str, tta: str, uhd: str) -> RetimerWish:
+    """What is asked of the retimer. Whatever is said here goes before the environment."""
     from models.retimers import parse_wish
 
     settings = {"device": device, "model": model, "tta": tta, "uhd": uhd}
     said = [f"{name}={word}" for name, word in settings.items() if word]
     if engine or device or model:  # another engine, device or network: what stands in the environment was for its own
-        return parse_wish(" ".join([*([engine] if engine not in ("", RIFE) else []), *said])), engine == RIFE
+        return parse_wish(" ".join([engine, *said]))
     kept = [
         word
         for word in str(standing).split()
         if not any(word.startswith(f"{name}=") for name in settings if settings[name])
     ]
-    return parse_wish(" ".join([*kept, *said])), False
+    return parse_wish(" ".join([*kept, *said]))
 
 
 @contextmanager
 def _bar(name: str) -> Iterator[None]:
-    """A bar on a terminal, nothing elsewhere."""
+    """A bar on a terminal; elsewhere a line from time to time, for whoever reads the log."""
     import logging
 
     from desk import show
     from tasks.progress import listening
 
-    if not show.ERR.is_terminal or logging.getLogger("dailies").level > logging.INFO:
+    if logging.getLogger("dailies").level > logging.INFO:
         yield
+        return
+    if not show.ERR.is_terminal:
+        with listening(_lines(name)):
+            yield
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -148,9 +164,27 @@ def _bar(name: str) -> Iterator[None]:
         yield
 
 
+def _lines(name: str) -> Callable[[Progress], None]:
+    """What says how far it is, in a line each `QUIET` seconds."""
+    from time import monotonic
+
+    from desk import show
+
+    said = monotonic()
+
+    def listen(update: Progress) -> None:
+        nonlocal said
+        if monotonic() - said >= QUIET:
+            said = monotonic()
+            show.say(f"{name} {update.step}: {update.done} of {update.total} frames")
+
+    return listen
+
+
 def _told(plan: FileRetiming, spec: InterpolatorSpec, made: FileRetimed | None, *, as_json: bool) -> None:
     from catalogs.timebase import rate_display, rate_text
     from desk import show
+    from tasks.retime_file import estimated_bytes
 
     source = plan.source
     if as_json:
@@ -172,6 +206,7 @@ def _told(plan: FileRetiming, spec: InterpolatorSpec, made: FileRetimed | None, 
                 "rate": rate_text(plan.rate),
                 "speed": str(plan.speed),
                 "between": plan.between,
+                "disk_bytes": estimated_bytes(plan),
                 **counts,
                 **result,
                 "engine": asdict(spec),
@@ -185,7 +220,9 @@ def _told(plan: FileRetiming, spec: InterpolatorSpec, made: FileRetimed | None, 
         f", speed {plan.speed}" if plan.speed != 1 else ""
     )
     if made is None:
-        show.say(f"{plan.target}: {what} would become {made_of}, {plan.between} of them by {by}", on=show.OUT)
+        room = f"up to {estimated_bytes(plan) / 1e9:.2f} GB beside it while it works"
+        counts_on = f"at most {plan.between} of them by {by}, fewer where the picture cuts or stands still"
+        show.say(f"{plan.target}: {what} would become {made_of}, {counts_on}; {room}", on=show.OUT)
         return
     report = made.report
     held = f", {report.copied} held" if report.copied else ""

@@ -161,7 +161,10 @@ def render_shot(
     if outcome["error"]:
         stopped = outcome["status"] == Status.RENDERING
         LOG.log(
-            logging.WARNING if stopped else logging.ERROR, "%s: %s", name, outcome["error"].removeprefix(f"{name}: ")
+            logging.WARNING if stopped else logging.ERROR,
+            "%s: %s",
+            name,
+            outcome["error"].removeprefix(name).lstrip(": "),
         )
         return Failed(message=outcome["error"], data=outcome)
     return Completed(message=outcome["slate"], data=outcome)

@@ -21,8 +21,11 @@ RIFE_NCNN: Final = "rife-ncnn"
 RIFE_TORCH: Final = "rife-torch"
 """RIFE through torch: CUDA devices and processors, no 8-bit step."""
 
-ENGINES: Final = (RIFE_TORCH, RIFE_NCNN, FLOW)
-"""Every retimer by name."""
+RIFE: Final = "rife"
+"""Either engine of RIFE."""
+
+ENGINES: Final = (RIFE, RIFE_TORCH, RIFE_NCNN, FLOW)
+"""Every word for a retimer."""
 
 _DEVICE: Final = re.compile(r"cpu|(cuda|vulkan):\d{1,2}")
 
@@ -74,13 +77,19 @@ class RetimerWish:
     """What is asked of the retimer; every empty field leaves the choice to the machine."""
 
     engine: str = ""
-    """`rife-torch`, `rife-ncnn` or `flow`; empty: the best that runs here."""
+    """`rife-torch`, `rife-ncnn`, `rife` (either) or `flow`; empty: the best that runs here."""
     device: str = ""
     """`cpu`, `cuda:0`, `vulkan:1` ...; empty: the best that the engine finds."""
     model: str = ""
     """Name of the weights' folder, such as `rife-4.25` or `rife-v4.6`; empty: the newest installed."""
     tta: Tta = Tta.NONE
     uhd: Uhd = Uhd.AUTO
+
+    def allows(self, engine: str) -> bool:
+        """Whether `rife-torch`, `rife-ncnn` or `flow` answers to it. What a setting is of no use to does not."""
+        if engine == FLOW:
+            return self.engine in ("", FLOW) and not (self.model or self.tta is not Tta.NONE or self.uhd is Uhd.ON)
+        return self.engine in ("", engine, RIFE)
 
     def __str__(self) -> str:
         """The words that `parse_wish` reads back; empty for no wish."""
@@ -106,6 +115,8 @@ def parse_wish(text: str) -> RetimerWish:
         if name not in _READERS:
             raise RetimerWishError(f"a retimer has no setting {name!r}; use {', '.join(_READERS)}")
         wish = replace(wish, **{name: _READERS[name](given)})
+    if wish.engine == FLOW and not wish.allows(FLOW):
+        raise RetimerWishError(f"{FLOW} has no weights, no tta and no uhd; leave them out, or use {RIFE}")
     if wish.engine == RIFE_NCNN and wish.device.startswith("cuda"):
         raise RetimerWishError(f"{RIFE_NCNN} does not run on {wish.device}; use cpu or vulkan:0, or {RIFE_TORCH}")
     if wish.engine == RIFE_TORCH and wish.device.startswith("vulkan"):

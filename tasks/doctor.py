@@ -246,7 +246,8 @@ def _torch() -> Check:
     try:
         found = version("torch")
     except PackageNotFoundError:
-        remedy = "the animatic needs none; for image-to-video models: pip install --no-deps -r requirements/all.lock"
+        needs = "the animatic needs none; image-to-video models and RIFE by torch do"
+        remedy = f"{needs}: pip install --no-deps -r requirements/all.lock"
         return Check("torch", "warning", "not installed", remedy)
     if not found.endswith("+cpu"):
         return Check("torch", "ok", found)

@@ -12,6 +12,7 @@ bits and a few rows at a time, which stay in the processor's cache: four times a
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import signal
 import subprocess
@@ -162,7 +163,9 @@ class LastWords(threading.Thread):
 
 
 def why(code: int, words: str) -> str:
-    """How a program ended, with its last words."""
+    """How a program ended, with its last words; a full disk in words of ours, of which ffmpeg makes a dozen lines."""
+    if 256 - code in (errno.ENOSPC, errno.EDQUOT):  # it exits with minus the system's error, of which one byte remains
+        return f"stopped because the disk is full (exit code {code}); free some space and start again"
     ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"{ended}: {words}" if words else ended
 

@@ -195,13 +195,13 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
-def check_disk(needed: int, folder: Path, *, what: str) -> None:
+def check_disk(needed: int, folder: Path, *, what: str, instead: str = "move DAILIES_HOME") -> None:
     """Raise StepError unless the disk of `folder` has `needed` bytes free. Asked before anything starts."""
     free = free_bytes(folder)
     if free < needed:
         raise StepError(
             f"{what} may need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free on the disk of {folder}; "
-            "free some, or move DAILIES_HOME",
+            f"free some, or {instead}",
             transient=True,
         )
 

@@ -31,6 +31,7 @@ from tasks.cuts import CutWatch
 from tasks.errors import MediaError, PlanError, StepError
 from tasks.ffmpeg import master_argv
 from tasks.frames import FrameReader, FrameWriter
+from tasks.heap import giving_back
 from tasks.pipeline import Ahead, Behind
 from tasks.progress import Progress, announce
 from tasks.sharing import Sharing, shared, suitable_workers
@@ -269,9 +270,8 @@ def retime_clip(
                 Ahead(watch, room=AHEAD, cancel=reader.kill) as ahead,
                 Behind(writer.write, room=BEHIND, cancel=writer.kill) as behind,
             ):
-                for frame, origin in retime_with_origin(
-                    ahead, table, interpolator, is_cut=watch.is_cut, sharing=sharing
-                ):
+                made = retime_with_origin(ahead, table, interpolator, is_cut=watch.is_cut, sharing=sharing)
+                for frame, origin in giving_back(made):
                     behind.put(frame)
                     tally[origin] += 1
                     announce(Progress(slate, "retime", sum(tally.values()), frames))

@@ -6,21 +6,25 @@ line. Memory: that of `tasks.retime`.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
+
 from catalogs.footage import Master
 from models.interface import FrameInterpolator, InterpolatorSpec
 from tasks.encode import encode_master
-from tasks.errors import PlanError, StepError
+from tasks.errors import MachineNotReadyError, PlanError, StepError
 from tasks.keep import bytes_of, check_disk, fsync_folder, fsync_tree, sha256_of
 from tasks.plan import PlannedDelivery
 from tasks.retime import RetimeReport, retime_clip, retiming_table
@@ -39,6 +43,7 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
 MOST_FRAMES: Final = 1_000_000
 """Most frames that one call makes: nine hours at 30 fps. More is a slip of the pen."""
 
+_YOUNG: Final = 10.0  # seconds in which a folder that nobody holds may yet be locked by who made it
 _LOSSLESS_SHARE: Final = 0.6  # bytes of an FFV1 frame over its raw 36 bits a pixel: film grain's, the worst measured
 
 
@@ -116,23 +121,33 @@ def estimated_bytes(plan: FileRetiming) -> int:
     return round(plan.frames * plan.source.width * plan.source.height * 4.5 * _LOSSLESS_SHARE)
 
 
+def check_target(plan: FileRetiming, *, overwrite: bool) -> None:
+    """Whether the file may be written where it is to be. Raises PlanError if it is there and may not be replaced,
+    MachineNotReadyError if its folder takes no file or its disk lacks room for the lossless frames."""
+    target = plan.target
+    if target.exists() and not overwrite:
+        raise PlanError(f"{target} exists already; take another name, or add --overwrite")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise MachineNotReadyError(f"{target.parent} cannot be written to; check its permissions, or write elsewhere")
+    try:
+        what = f"retiming {plan.source.path.name}"
+        check_disk(estimated_bytes(plan), target.parent, what=what, instead="write to another disk with -o")
+    except StepError as error:
+        raise MachineNotReadyError(str(error)) from error
+
+
 def retime_file(
     plan: FileRetiming, interpolator: FrameInterpolator, *, ffmpeg: str, workers: int = 0, overwrite: bool = False
 ) -> FileRetimed:
-    """Make the file. It appears under its name when it is whole; until then there is a hidden folder beside it.
+    """Make the file. It appears under its name when it is whole; until then there is a hidden folder beside it, which
+    holds the lossless frames, for an .mp4 or .webm too. What killed ones have left of the same name goes.
 
-    Raises StepError; PlanError if the target exists and may not be replaced.
+    Raises StepError, and like `check_target`.
     """
+    check_target(plan, overwrite=overwrite)
     target, source = plan.target, plan.source
-    if target.exists() and not overwrite:
-        raise PlanError(f"{target} exists already; take another name, or add --overwrite")
-    check_disk(estimated_bytes(plan), target.parent, what=f"retiming {source.path.name}")
     started = time.perf_counter()
-    try:
-        own = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".part"))
-    except OSError as error:
-        raise StepError(f"cannot write to {target.parent}: {error.strerror or error}; check its permissions") from error
-    try:
+    with _own_folder(target) as own:
         master = own / f"master{LOSSLESS}"
         report = retime_clip(
             source.path,
@@ -158,9 +173,31 @@ def retime_file(
             fsync_folder(target.parent)
         except OSError as error:
             raise StepError(f"cannot write {target}: {error.strerror or error}; check folder and disk") from error
+    return FileRetimed(target, size, digest, report, interpolator.spec, time.perf_counter() - started)
+
+
+@contextmanager
+def _own_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder beside the target, held by a lock that ends with its holder, and gone afterwards."""
+    for left in target.parent.glob(f".{glob.escape(target.stem)}.*.part"):
+        with suppress(OSError, Timeout):
+            if time.time() - left.stat().st_mtime > _YOUNG:
+                with _held(left):
+                    shutil.rmtree(left, ignore_errors=True)
+    try:
+        own = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".part"))
+    except OSError as error:
+        raise StepError(f"cannot write to {target.parent}: {error.strerror or error}; check its permissions") from error
+    try:
+        with _held(own):
+            yield own
     finally:
         shutil.rmtree(own, ignore_errors=True)
-    return FileRetimed(target, size, digest, report, interpolator.spec, time.perf_counter() - started)
+
+
+def _held(folder: Path) -> FileLock:
+    """Its lock, to be taken at once or not at all."""
+    return FileLock(folder / ".lock", timeout=0)
 
 
 def _encoded(plan: FileRetiming, master: Path, folder: Path, *, ffmpeg: str) -> Path:

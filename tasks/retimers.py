@@ -30,7 +30,7 @@ from models.interface import (
     InterpolatorSpec,
     Shareable,
 )
-from models.retimers import ANY, FLOW, RIFE_NCNN, RIFE_TORCH, RetimerWish, Tta, Uhd
+from models.retimers import ANY, FLOW, RIFE, RIFE_NCNN, RIFE_TORCH, RetimerWish, Tta, Uhd
 from models.weights import judge
 from tasks.apart import Apart
 from tasks.errors import MachineNotReadyError
@@ -79,9 +79,9 @@ def candidates(weights: Path, wish: RetimerWish = ANY) -> Iterator[Candidate]:
     What was lost in this process is left out.
     """
     for engine, device in _ways(weights, wish):
-        if (wish.engine or engine) != engine or (wish.device or device) != device or (engine, device) in _LOST:
+        if not wish.allows(engine) or (wish.device or device) != device or (engine, device) in _LOST:
             continue
-        if engine == FLOW and not wish.model:
+        if engine == FLOW:
             yield Candidate(FLOW)
         for found in _installed(engine, weights, wish.model):
             yield Candidate(engine, device, found, wish.tta, wish.uhd)
@@ -90,11 +90,11 @@ def candidates(weights: Path, wish: RetimerWish = ANY) -> Iterator[Candidate]:
 def _ways(weights: Path, wish: RetimerWish) -> Iterator[tuple[str, str]]:
     """Engines and devices in order. A device that is named is offered whether it is there or not: the trial says."""
     kind = wish.device.partition(":")[0]
-    if kind == "cuda" or (wish.engine in ("", RIFE_TORCH) and _installed(RIFE_TORCH, weights, wish.model) and _cuda()):
+    if kind == "cuda" or (wish.allows(RIFE_TORCH) and _installed(RIFE_TORCH, weights, wish.model) and _cuda()):
         yield RIFE_TORCH, wish.device if kind == "cuda" else "cuda:0"
     if kind == "vulkan":
         yield RIFE_NCNN, wish.device
-    elif not kind and wish.engine in ("", RIFE_NCNN) and _installed(RIFE_NCNN, weights, wish.model):
+    elif not kind and wish.allows(RIFE_NCNN) and _installed(RIFE_NCNN, weights, wish.model):
         yield from ((RIFE_NCNN, f"vulkan:{index}") for index in _vulkan(weights))
     yield RIFE_TORCH, CPU
     yield RIFE_NCNN, CPU
@@ -282,7 +282,10 @@ def _absent(weights: Path, wish: RetimerWish) -> str:
     if wish.engine == FLOW:
         return "optical flow runs on the processor and has no weights; leave device and model out"
     model = wish.model or "rife-4.25"
-    return f"no such weights lie in {weights}; dailies weights pull {model} brings them where torch is to run them"
+    lies = f"no weights {wish.model} lie in {weights}" if wish.model else f"no weights of RIFE lie in {weights}"
+    if wish.engine == RIFE_NCNN or wish.device.startswith("vulkan"):
+        return f"{lies}; put an ncnn folder there, such as rife-v4.6 with flownet.param and flownet.bin"
+    return f"{lies}; dailies weights pull {model} brings them, and torch runs them"
 
 
 def spec(weights: Path, *, wish: RetimerWish = ANY, require_rife: bool = False) -> InterpolatorSpec:
@@ -296,7 +299,7 @@ def as_planned(planned: InterpolatorSpec, weights: Path, *, wish: RetimerWish = 
     Its weights and settings are the plan's, whatever is newest or wished for here; `wish` may name the device.
     """
     tta, uhd = _options(planned)
-    named = wish.device if wish.engine in ("", planned.engine) else ""
+    named = wish.device if wish.allows(planned.engine) else ""
     for device in dict.fromkeys((named, "")):
         asked = RetimerWish(planned.engine, device, planned.model, tta, uhd)
         for candidate in candidates(weights, asked):
@@ -321,7 +324,7 @@ def next_best(lost: InterpolatorSpec, weights: Path) -> FrameInterpolator | None
     """
     tta, uhd = _options(lost)
     _LOST.update((one.engine, one.device) for one in list(_opened) if one.engine != FLOW and spec_of(one) == lost)
-    for candidate in candidates(weights, RetimerWish(tta=tta, uhd=uhd)):
+    for candidate in (*candidates(weights, RetimerWish(RIFE, tta=tta, uhd=uhd)), Candidate(FLOW)):
         if problem(candidate, weights) is None:
             with suppress(EngineUnavailable):
                 found = opened(candidate)
@@ -338,7 +341,7 @@ def states(weights: Path, wish: RetimerWish = ANY) -> Sequence[RetimerState]:
         named = f"weights {_weights_name(candidate)}" if candidate.weights else "built in, needs no weights"
         found.append(RetimerState(candidate.name, wrong is None, "cannot run" if wrong else named, wrong or ""))
     if wish == ANY and not any(state.name.startswith("rife") for state in found):
-        remedy = f"dailies weights pull rife-4.25 (torch), or put an ncnn folder rife-v4* into {weights}"
+        remedy = f"dailies weights pull rife-4.25 (torch runs it), or put an ncnn folder rife-v4* into {weights}"
         found.insert(0, RetimerState("rife", False, "no weights", f"{remedy}; until then optical flow retimes"))
     elif not found:
         found.append(RetimerState(str(wish), False, "cannot run", _absent(weights, wish)))

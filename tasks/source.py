@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import av
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -31,7 +33,18 @@ _HD: Final = 576
 """Rows up to which an untagged file is taken for BT.601, as every player does."""
 
 _MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
-_BT2020: Final = 9
+_PRIMARIES: Final = {
+    4: "BT.470 M",
+    8: "film",
+    9: "BT.2020",
+    10: "XYZ",
+    11: "DCI P3",
+    12: "Display P3",
+    22: "EBU 3213",
+}
+"""Those that BT.709's differ from by more than BT.601's do (ISO/IEC 23091-2)."""
+_TRANSFERS: Final = {8: "linear", 9: "logarithmic", 10: "logarithmic", 17: "SMPTE 428"}
+"""Those that are far from BT.709's curve and are not HDR."""
 _HDR: Final = {16: "PQ (smpte2084)", 18: "HLG (arib-std-b67)"}
 _FULL: Final = 2
 _BOXED: Final = {"mov", "mp4", "matroska", "webm"}
@@ -70,6 +83,8 @@ class _Seen:
     frames: int = 0
     first: VideoFrame | None = None
     start: Fraction = Fraction(0)
+    last: Fraction = Fraction(0)
+    """When the last frame is shown, seconds."""
     uneven: int | None = None
     """First frame whose time is not its number's."""
 
@@ -92,7 +107,7 @@ def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
             native = rate or _rate(stream, path)
             for frame in container.decode(stream):
                 _note(seen, frame, native, path)
-            sound = bool(container.streams.audio)
+            left = list(_left_out(container))
             formats = set(container.format.name.split(","))
             declared = _declared(stream, formats)
             codec = stream.codec_context.name
@@ -108,11 +123,12 @@ def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
     if seen.uneven is not None and rate is None:
         raise MediaError(
             f"{path.name}: frame {seen.uneven} is not shown at {seen.uneven}/{float(native):g} s, so its frames are "
-            "not evenly spaced; say with --from-fps which rate they are to be taken for"
+            f"not evenly spaced; space them first (ffmpeg -i IN -fps_mode cfr -r {float(native):.0f} OUT keeps "
+            "the length), or say with --from-fps at which rate they follow each other (which may change it)"
         )
     assert seen.first is not None
     shown = _shown(seen.first, aspect, path)
-    notices = [*shown.notices, *(["its sound is left out"] if sound else [])]
+    notices = [*shown.notices, *left, *_respaced(seen, rate)]
     return Source(
         path=path.absolute(),
         frames=seen.frames,
@@ -124,6 +140,27 @@ def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
         filter=shown.filter,
         notices=tuple(notices),
     )
+
+
+def _left_out(container: InputContainer) -> Iterator[str]:
+    """What is in the file beside its first video, in sentences."""
+    streams = container.streams
+    if len(streams.video) > 1:
+        yield f"{len(streams.video) - 1} of its videos are left out, the first is taken"
+    if streams.audio:
+        yield "its sound is left out"
+    if streams.subtitles:
+        yield "its subtitles are left out"
+    stated = [container.metadata, *(stream.metadata for stream in streams)]
+    if start := next((metadata["timecode"] for metadata in stated if "timecode" in metadata), ""):
+        yield f"its timecode, from {start}, is left out"
+
+
+def _respaced(seen: _Seen, rate: Fraction | None) -> Iterator[str]:
+    """What a rate that was said makes of the file's length."""
+    if rate and abs(seen.last - seen.start - (seen.frames - 1) / rate) > _UNEVEN / rate:
+        before, after = float(seen.last - seen.start), float((seen.frames - 1) / rate)
+        yield f"at {float(rate):g} frames per second the {before:.2f} s between its first and last become {after:.2f} s"
 
 
 def _judge_path(path: Path) -> None:
@@ -169,6 +206,7 @@ def _note(seen: _Seen, frame: VideoFrame, rate: Fraction, path: Path) -> None:
         )
     if frame.interlaced_frame:
         raise MediaError(f"{path.name}: frame {index} is interlaced; deinterlace it first (ffmpeg -vf bwdif)")
+    seen.last = time if time is not None else seen.last
     if time is not None and seen.uneven is None and abs((time - seen.start) * rate - index) > _UNEVEN:
         seen.uneven = index
     seen.frames += 1
@@ -220,8 +258,10 @@ def _shown(frame: VideoFrame, aspect: Fraction, path: Path) -> _Shown:
         notices.append(f"its pixels are {aspect.numerator}:{aspect.denominator}, frames are scaled to square ones")
     if any(plane in frame.format.name for plane in _ALPHA):
         notices.append("its transparency is left out")
-    if int(frame.color_primaries) == _BT2020:
-        notices.append("its colours are BT.2020 and are taken for BT.709")
+    if primaries := _PRIMARIES.get(int(frame.color_primaries)):
+        notices.append(f"its colours are {primaries} and are taken for BT.709")
+    if transfer := _TRANSFERS.get(int(frame.color_trc)):
+        notices.append(f"its light is {transfer} and is taken for BT.709's curve")
     # one conversion, said aloud: ffmpeg's own guess for untagged files is BT.601 whatever their size
     words = [
         f"w={width}",

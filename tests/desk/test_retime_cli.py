@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from rendering import ROOT, clean_environment
 
 from tasks.frames import read_frames
@@ -90,6 +91,26 @@ def test_slow_motion_is_one_pass(clip: Path) -> None:
     assert (document["frames"], document["speed"], document["between"]) == (121, "1/2", 112)
 
 
+def test_what_a_killed_one_left_goes(clip: Path) -> None:
+    """A hidden folder that nobody holds goes with the next run of that name; that of one at work stays, and others'."""
+    left, held, other = (clip.with_name(name) for name in (".out.a.part", ".out.b.part", ".out2.a.part"))
+    for folder in (left, held, other):
+        folder.mkdir()
+        (folder / "master.mkv").write_text("half")
+    with FileLock(held / ".lock"):
+        for folder in (left, held, other):
+            os.utime(folder, (0, 0))
+        run(clip.parent, str(clip), "-o", str(clip.with_name("out.mkv")), "--fps", "23,976")
+        assert [folder.exists() for folder in (left, held, other)] == [False, True, True]
+
+
+def test_a_dry_run_meets_what_the_run_would(clip: Path) -> None:
+    """A file that is there, in the way of either."""
+    out = clip.with_name("out.mkv")
+    out.write_text("mine")
+    assert "--overwrite" in run(clip.parent, str(clip), "-o", str(out), "--fps", "24", "--dry-run", code=2).stderr
+
+
 def test_a_dry_run_makes_nothing(clip: Path) -> None:
     """It says what would be made, and leaves the folder as it was."""
     before = sorted(clip.parent.rglob("*"))
@@ -104,9 +125,13 @@ def test_a_dry_run_makes_nothing(clip: Path) -> None:
         (["--fps", "0"], 2, "from 1 to 240"),
         (["--fps", "fast"], 2, "24, 23.976 or N/D"),
         (["--fps", "24", "--speed", "2"], 2, "down to 1/16"),
-        (["--fps", "24", "--engine", "dain"], 2, "rife-torch, rife-ncnn, flow"),
+        (["--fps", "24", "--engine", "dain"], 2, "rife, rife-torch, rife-ncnn, flow"),
         (["--fps", "24", "--engine", "rife"], 3, "weights pull rife-4.25"),
         (["--fps", "24", "--device", "gpu0"], 2, "cpu, cuda:0 or vulkan:0"),
+        (["--fps", "24", "--engine", "rife-ncnn"], 3, "put an ncnn folder there"),
+        (["--fps", "24", "--engine", "flow", "--tta", "both"], 2, "flow has no weights, no tta and no uhd"),
+        (["--fps", "24", "--tta", "both"], 3, "no weights of RIFE"),
+        (["--fps", "24", "--workers", "9999"], 2, "0 for what suits"),
         (["--fps", "24", "--tta", "8x"], 2, "none, spatial, temporal, both"),
         (["--fps", "24", "--out", "out.avi"], 2, ".mkv (lossless), .mov"),
         (["--fps", "24", "--out", "/nonexistent/out.mkv"], 2, "is not a folder"),
@@ -141,7 +166,7 @@ def test_the_environments_retimer_holds_unless_another_is_named(clip: Path) -> N
     done = run(clip.parent, *words, code=3, DAILIES_RETIMER="rife-ncnn device=cpu")
     assert "rife-ncnn device=cpu" in done.stderr
     run(clip.parent, *words, "--engine", "flow", DAILIES_RETIMER="rife-ncnn device=cpu")
-    done = run(clip.parent, *words, "--overwrite", code=3, DAILIES_RETIMER="rife")
+    done = run(clip.parent, *words, "--overwrite", code=3, DAILIES_RETIMER="dain")
     assert "DAILIES_RETIMER" in done.stderr
 
 

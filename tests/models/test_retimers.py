@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.retimers import ANY, ENGINES, FLOW, RIFE_NCNN, RetimerWish, RetimerWishError, Tta, Uhd, parse_wish
+from models.retimers import (
+    ANY,
+    ENGINES,
+    FLOW,
+    RIFE_NCNN,
+    RIFE_TORCH,
+    RetimerWish,
+    RetimerWishError,
+    Tta,
+    Uhd,
+    parse_wish,
+)
 
 WISHES = st.builds(
     RetimerWish,
@@ -15,7 +26,7 @@ WISHES = st.builds(
     model=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True) | st.just(""),
     tta=st.sampled_from(list(Tta)),
     uhd=st.sampled_from(list(Uhd)),
-)
+).filter(lambda wish: wish.engine != FLOW or wish.allows(FLOW))
 
 
 @given(WISHES)
@@ -39,7 +50,8 @@ def test_settings_come_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("rife", "rife-torch, rife-ncnn, flow"),
+        ("rive", "rife, rife-torch, rife-ncnn, flow"),
+        ("flow tta=temporal", "flow has no weights, no tta and no uhd"),
         ("device=gpu", "cpu, cuda:0 or vulkan:0"),
         ("tta=8", "none, spatial, temporal, both"),
         ("uhd=yes", "auto, on, off"),
@@ -61,6 +73,25 @@ def test_large_frames_are_sought_at_half_size(size: tuple[int, int], halved: boo
     assert Uhd.AUTO.halves(*size) is halved
     assert Uhd.ON.halves(*size)
     assert not Uhd.OFF.halves(*size)
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        ("", "rife-torch rife-ncnn flow"),
+        ("uhd=off", "rife-torch rife-ncnn flow"),
+        ("rife", "rife-torch rife-ncnn"),
+        ("rife-ncnn", "rife-ncnn"),
+        ("flow", "flow"),
+        ("tta=both", "rife-torch rife-ncnn"),
+        ("uhd=on", "rife-torch rife-ncnn"),
+        ("model=rife-4.25", "rife-torch rife-ncnn"),
+    ],
+)
+def test_a_wish_names_who_can_fulfil_it(words: str, allowed: str) -> None:
+    """A setting that flow does not have keeps flow out: nobody gets it in silence."""
+    wish = parse_wish(words)
+    assert " ".join(engine for engine in (RIFE_TORCH, RIFE_NCNN, FLOW) if wish.allows(engine)) == allowed
 
 
 def test_optical_flow_is_an_engine_by_name() -> None:

@@ -70,11 +70,15 @@ def test_other_containers_are_read_too(name: str, codec: str, make: Make) -> Non
 
 
 def test_what_is_left_out_is_said(make: Make) -> None:
-    """Sound and transparency."""
+    """Sound, transparency, timecode, a second video."""
     sound = make("s.mp4", "-f", "lavfi", "-i", "sine=duration=0.5", "-c:v", "libx264", "-c:a", "aac", "-shortest")
     assert look_at(sound).notices == ("its sound is left out",)
     clear = make("a.mov", "-vf", "format=yuva444p10le", "-c:v", "prores_ks", "-profile:v", "4")
     assert look_at(clear).notices == ("its transparency is left out",)
+    timed = make("t.mov", "-c:v", "prores_ks", "-timecode", "01:00:00:00")
+    assert look_at(timed).notices == ("its timecode, from 01:00:00:00, is left out",)
+    two = make("two.mp4", "-map", "0:v", "-map", "0:v", "-c:v", "libx264")
+    assert look_at(two).notices == ("1 of its videos are left out, the first is taken",)
 
 
 def test_a_turned_clip_is_upright(make: Make, tmp_path: Path, ffmpeg: str) -> None:
@@ -97,13 +101,20 @@ def test_a_clip_turned_by_an_odd_angle_is_refused(make: Make, tmp_path: Path, ff
         look_at(turned)
 
 
-@pytest.mark.parametrize(("primaries", "said"), [("bt2020", True), ("bt709", False), ("smpte170m", False)])
-def test_wide_colours_are_named(primaries: str, said: bool, make: Make) -> None:
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ("color_primaries=bt2020", "its colours are BT.2020 and are taken for BT.709"),
+        ("color_primaries=smpte432", "its colours are Display P3 and are taken for BT.709"),
+        ("color_trc=linear", "its light is linear and is taken for BT.709's curve"),
+        ("color_primaries=bt709", ""),
+        ("color_primaries=smpte170m", ""),
+    ],
+)
+def test_foreign_colours_are_named(tags: str, said: str, make: Make) -> None:
     """BT.2020 in SDR comes out paler, which nobody should find out on a screen; BT.601 is close enough."""
-    found = look_at(
-        make("wide.mkv", "-vf", f"format=yuv420p10le,setparams=color_primaries={primaries}", "-c:v", "ffv1")
-    )
-    assert found.notices == (("its colours are BT.2020 and are taken for BT.709",) if said else ())
+    found = look_at(make("wide.mkv", "-vf", f"format=yuv420p10le,setparams={tags}", "-c:v", "ffv1"))
+    assert found.notices == ((said,) if said else ())
 
 
 def test_pixels_become_square(make: Make) -> None:
@@ -126,7 +137,9 @@ def test_frames_at_uneven_times_are_refused_unless_told(make: Make) -> None:
     uneven = make("uneven.mkv", "-vf", "setpts='(N+if(gte(N,6),3,0))/24/TB'", "-fps_mode", "vfr", "-c:v", "libx264")
     with pytest.raises(MediaError, match=r"frame \d+ is not shown at .*--from-fps"):
         look_at(uneven)
-    assert look_at(uneven, rate=Fraction(24)).frames == 12
+    told = look_at(uneven, rate=Fraction(24))
+    assert told.frames == 12
+    assert told.notices == ("at 24 frames per second the 0.58 s between its first and last become 0.46 s",)
 
 
 def _cut(path: Path) -> None:
