@@ -25,7 +25,7 @@ from typing import Any, Final
 from catalogs.footage import Deliverable, Finding, Master
 from catalogs.shot import Shot
 from catalogs.timebase import FIRST_FRAME, rate_text, timecode
-from models.cards import Card
+from models.cards import ANIMATIC, Card
 from tasks.dryrun import plan_json
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
@@ -90,7 +90,8 @@ def manifest(
     `engine` says what the engine is made of (tasks.engines.facts), `generated` how it ran for each window
     (tasks.engines.way); the last window's way stands for the take. `join` says how the windows met
     (tasks.join.join_clips). `encoder_argv` is ffmpeg's command line by deliverable, paths reduced to names. The
-    master's path leads into the work folder, swept some day; its sha256 stays true.
+    master's path leads into the work folder, swept some day; its sha256 stays true. schemas/manifest.schema.json says
+    what stands in it.
     """
     planned = plan_json(plan, card=card)
     return {
@@ -103,6 +104,8 @@ def manifest(
             "card": plan.spec.name,
             "engine": plan.spec.engine,
             "version": plan.spec.version,
+            # the animatic borrows the card's windows, and nothing that was licensed
+            "licence": "" if plan.spec.engine == ANIMATIC else card.licence,
             **engine,
             **{name: value for name, value in generated[-1].items() if name != "tried"},
             "windows": [dict(one) for one in generated],
