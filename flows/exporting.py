@@ -1,22 +1,30 @@
-"""What leaves for editors and coordinators: timelines, edit lists, lists of versions. Never imports Prefect.
+"""What leaves for editors, coordinators and clients: timelines, lists, disclosures. Never imports Prefect.
 
 Knows: the catalogue, the manifests that it names, where files go. Does not know: what a timeline or a list looks like
-(tasks.timeline, tasks.edl, tasks.version_list). Reads and never changes the catalogue. Memory: the show's versions.
+(tasks.timeline, tasks.edl, tasks.version_list, tasks.disclosure). Reads and never changes the
+catalogue. Memory: the show's versions.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Final
 
 from catalogs.footage import Status
 from catalogs.store import open_catalogue
 from catalogs.timebase import rate_text
-from catalogs.versions import ShotVersions
+from catalogs.versions import ShotVersions, Version
 from flows.settings import Settings
-from tasks.cut import BEST, ORDERS, Cut, Entry, cuts
+from models.cards import cards_with
+from models.interpolator_cards import interpolator_cards
+from models.lora_cards import lora_cards
+from tasks.cut import BEST, ORDERS, Cut, Entry, cuts, slate_of
+from tasks.disclosure import Licences, Told, disclosure, disclosure_page
 from tasks.edl import edl
 from tasks.errors import MediaError, PlanError
 from tasks.export import targets, write_files
@@ -24,8 +32,11 @@ from tasks.manifests import provenance, read_manifest
 from tasks.timeline import timeline
 from tasks.version_list import version_list
 
-WHAT: Final = ("otio", "edl", "csv")
+WHAT: Final = ("otio", "edl", "csv", "disclosure")
 """What can be exported."""
+
+PUBLISHED: Final = (Status.REVIEW, Status.APPROVED, Status.RETAKE)
+"""Verdicts of versions whose files are out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,9 @@ def export(what: str, wish: Wish, settings: Settings) -> dict[str, Any]:
         shots = catalogue.versions(show=wish.show, sequence=wish.sequence)
     if not shots:
         raise PlanError("the catalogue has no shots; submit a shot list first")
-    return _versions(shots, wish) if what == "csv" else _cuts(what, shots, wish)
+    if what == "csv":
+        return _versions(shots, wish)
+    return _disclosure(shots, wish, settings) if what == "disclosure" else _cuts(what, shots, wish)
 
 
 def _check(what: str, wish: Wish) -> None:
@@ -68,14 +81,14 @@ def _check(what: str, wish: Wish) -> None:
         raise PlanError(f"no order {wish.order!r}; use {', '.join(ORDERS)}")
     if wish.kind and wish.kind not in BEST:
         raise PlanError(f"no kind {wish.kind!r} of deliverable; use {', '.join(BEST)}")
-    if what == "csv" and wish.latest:
-        raise PlanError("--latest is for otio and edl: a list of versions has all of them")
+    if what in ("csv", "disclosure") and wish.latest:
+        raise PlanError(f"--latest is for otio and edl: {what} tells of all versions")
+    if what == "disclosure" and wish.kind:
+        raise PlanError("--kind is for otio, edl and csv: a disclosure names every file")
 
 
 def _versions(shots: Sequence[ShotVersions], wish: Wish) -> dict[str, Any]:
-    shows = dict.fromkeys(one.shot.show for one in shots)
-    name = "_".join([*(shows if len(shows) == 1 else ()), *([wish.sequence] if wish.sequence else ()), "versions.csv"])
-    [path] = targets(wish.out, [name], endings=(".csv",), what="a list of versions")
+    [path] = targets(wish.out, [f"{_named(shots, wish)}versions.csv"], endings=(".csv",), what="a list of versions")
     # a byte order mark, because Excel takes a CSV without one for cp1252
     write_files({path: "\ufeff" + version_list(shots, kind=wish.kind)}, overwrite=wish.overwrite)
     return {
@@ -83,6 +96,49 @@ def _versions(shots: Sequence[ShotVersions], wish: Wish) -> dict[str, Any]:
         "files": [{"path": str(path), "shots": len(shots), "versions": sum(len(one.versions) for one in shots)}],
         "notices": [],
     }
+
+
+def _named(shots: Sequence[ShotVersions], wish: Wish) -> str:
+    """What the name of a list begins with: `AGM_SQ010_`, or nothing where it is of several shows."""
+    shows = list(dict.fromkeys(one.shot.show for one in shots))
+    return "".join(f"{part}_" for part in (shows[0] if len(shows) == 1 else "", wish.sequence) if part)
+
+
+def _disclosure(shots: Sequence[ShotVersions], wish: Wish, settings: Settings) -> dict[str, Any]:
+    told = [_told(version) for one in shots for version in one.versions if version.take.status in PUBLISHED]
+    if not told:
+        raise PlanError(f"none of {len(shots)} shots has a published version to disclose; render some first")
+    licences = Licences(
+        models={name: card.licence for name, card in cards_with(settings.weights).items()},
+        loras={name: card.licence for name, card in lora_cards(settings.weights).items()},
+        interpolators={name: card.licence for name, card in interpolator_cards(settings.weights).items()},
+    )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    document = disclosure(told, licences=licences, made_by=f"Dailies {installed('dailies')}", written=now)
+    name = f"{_named(shots, wish)}disclosure"
+    paths = targets(wish.out, [f"{name}.json", f"{name}.md"], endings=(".json", ".md"), what="a disclosure", both=True)
+    texts = {".json": json.dumps(document, indent=2, ensure_ascii=False) + "\n", ".md": disclosure_page(document)}
+    write_files({path: texts[path.suffix.lower()] for path in paths}, overwrite=wish.overwrite)
+    return {
+        "what": "disclosure",
+        "files": [{"path": str(path), "versions": len(document["versions"])} for path in paths],
+        "without_manifest": document["without_manifest"],
+        "notices": [f"{one['slate']}: {one['why']}" for one in document["without_manifest"]],
+    }
+
+
+def _told(version: Version) -> Told:
+    take = version.take
+    name = slate_of(version)
+    if take.manifest is None:
+        return Told(name, take.status.value, None, "the catalogue names no manifest for it")
+    try:
+        manifest = read_manifest(take.manifest)
+    except MediaError as error:
+        return Told(name, take.status.value, None, str(error))
+    if manifest.slate != name:
+        return Told(name, take.status.value, None, f"{take.manifest} is the manifest of {manifest.slate}")
+    return Told(name, take.status.value, manifest)
 
 
 def _cuts(what: str, shots: Sequence[ShotVersions], wish: Wish) -> dict[str, Any]:

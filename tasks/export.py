@@ -14,17 +14,20 @@ from tasks.errors import PlanError, StepError
 from tasks.keep import fsync_folder
 
 
-def targets(out: Path | None, names: Sequence[str], *, endings: Sequence[str], what: str) -> list[Path]:
+def targets(
+    out: Path | None, names: Sequence[str], *, endings: Sequence[str], what: str, both: bool = False
+) -> list[Path]:
     """Where files of these names go, absolute: into the folder `out` (default the current one), or to `out` itself.
 
-    `out` is a file if it ends in one of `endings` (`.otio`) and is no folder. Raises PlanError if there are several
-    names for one file, or it ends like a file of another kind.
+    `out` is a file if it ends in one of `endings` (`.otio`) and is no folder. With `both` the names are one thing in
+    several forms, and a file is the form that it ends like. Raises PlanError if there are several names for one file,
+    or it ends like a file of another kind.
     """
     folder = Path() if out is None else out
     if out is not None and not out.is_dir() and out.suffix:
         if out.suffix.lower() not in endings:
             raise PlanError(f"{out} would be {what} and does not end in {' or '.join(endings)}; correct its name")
-        if len(names) > 1:
+        if len(names) > 1 and not both:
             listed = ", ".join(names)
             raise PlanError(f"{out} is one file and there are {len(names)} ({listed}); name a folder, or --sequence")
         return [out.absolute()]

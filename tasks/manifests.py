@@ -11,10 +11,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from models.cards import ANIMATIC
 from tasks.errors import MediaError
+
+NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "shot": ("show", "plate", "end_plate"),
+    "take": ("key",),
+    "engine": ("engine", "card", "weights"),
+    "retime": ("engine", "model", "sha256"),
+    "deliverables": ("path", "kind", "sha256", "bytes"),
+}
+"""What is read of a manifest, and what every one has had from the first on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,11 @@ def read_manifest(path: Path) -> Manifest:
     try:
         raw = path.read_bytes()
         document = json.loads(raw)
-        for part in ("slate", "shot", "take", "engine", "retime", "deliverables"):
-            document[part]
+        for part, keys in NEEDED.items():
+            for one in document[part] if part == "deliverables" else [document[part]]:
+                for key in keys:
+                    one[key]
+        document["slate"], document["finished"]
     except OSError as error:
         raise MediaError(
             f"{path} cannot be read: {error.strerror or error}; bring the version's folder back"

@@ -21,7 +21,9 @@ from catalogs.shot import Shot
 from catalogs.store import Catalogue, open_catalogue
 from flows.exporting import Wish, export
 from flows.settings import Settings
+from tasks.disclosure import Licences, Told, disclosure, disclosure_page
 from tasks.errors import PlanError, StepError
+from tasks.manifests import Manifest
 
 
 @pytest.fixture
@@ -46,14 +48,25 @@ def publish(catalogue: Catalogue, settings: Settings, asked: Shot, *, approve: b
     file = deliverable(folder, f"AGM_SQ_{asked.code}", "prores", frames=asked.total_frames, rate=asked.rate)
     file.path.write_bytes(b"film")
     manifest = folder / "manifest.json"
-    engine = {"engine": "wan", "card": "wan2.1-i2v-14b-480p", "licence": "Apache-2.0", "loras": []}
     document = {
         "slate": f"{asked.show}_{asked.sequence}_{asked.code}_v{take.version:03d}",
-        "shot": {},
+        "shot": {
+            "show": "AGM",
+            "plate": {"path": "/plates/a|b.png", "sha256": "cd" * 32, "width": 8, "height": 8},
+            "end_plate": None,
+        },
         "take": {"key": "k"},
-        "engine": engine,
-        "retime": {"engine": "flow", "model": ""},
-        "deliverables": [],
+        "engine": {
+            "engine": "wan",
+            "card": "wan2.1-i2v-14b-480p",
+            "licence": "Apache-2.0",
+            "weights": [{"path": "wan/model.safetensors", "sha256": "ef" * 32}],
+            "loras": [{"name": "mist", "sha256": ["12" * 32]}],
+        },
+        "retime": {"engine": "rife-torch", "model": "rife-4.25", "sha256": "34" * 32, "interpolated": 20},
+        "deliverables": [{"path": file.path.name, "kind": "prores", "sha256": file.sha256, "bytes": 4}],
+        "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+        "finished": "2026-11-22T01:02:03+00:00",
     }
     manifest.write_text(json.dumps(document))
     catalogue.finish_take(take, manifest=manifest, clips=[], deliverables=[file], findings=[], seconds={})
@@ -168,6 +181,7 @@ def _may_write(folder: Path) -> bool:
         ("otio", Wish(order="name"), "no order 'name'; use list, code"),
         ("otio", Wish(kind="avi"), "no kind 'avi'"),
         ("csv", Wish(latest=True), "--latest is for otio and edl"),
+        ("disclosure", Wish(kind="prores"), "--kind is for otio, edl and csv"),
         ("otio", Wish(out=Path("cut.edl")), r"cut\.edl would be an otio file"),
         ("edl", Wish(out=Path("cut.edl")), r"cut\.edl is one file and there are 2 \(AGM_SQ010\.edl, AGM_SQ020\.edl\)"),
     ],
@@ -193,6 +207,54 @@ def test_unknown_shows_and_sequences_are_named(catalogue: Catalogue, settings: S
     with pytest.raises(CatalogueError, match="there is no sequence 'SQ9'; the catalogue has SQ010, _"):
         export("csv", Wish(show="agm", sequence="SQ9"), settings)
     assert [one.shot.code for one in catalogue.versions(show="agm", sequence="_")] == ["SH0020"]
+
+
+def test_a_disclosure_tells_what_manifests_say(catalogue: Catalogue, settings: Settings, tmp_path: Path) -> None:
+    """Model, LoRA, interpolator and plate once for both versions that have them; a manifest that is gone is said."""
+    shots = [shot("SH0010"), shot("SH0020"), shot("SH0030"), shot("SH0040")]
+    submit(catalogue, *shots)
+    publish(catalogue, settings, shots[0])
+    publish(catalogue, settings, shots[1], approve=False)
+    publish(catalogue, settings, shots[2]).unlink()
+    publish(catalogue, settings, shots[3]).write_text('{"slate": "AGM_SQ010_SH0040_v001"}')
+    told = export("disclosure", Wish(out=tmp_path / "out"), settings)
+    assert [Path(file["path"]).name for file in told["files"]] == ["AGM_disclosure.json", "AGM_disclosure.md"]
+    document = json.loads((tmp_path / "out" / "AGM_disclosure.json").read_text(encoding="utf-8"))
+    both = ["AGM_SQ010_SH0010_v001", "AGM_SQ010_SH0020_v001"]
+    [model], [lora] = document["models"], document["loras"]
+    assert (model["name"], model["licence"], model["licence_from"]) == ("wan2.1-i2v-14b-480p", "Apache-2.0", "manifest")
+    assert model["versions"] == lora["versions"] == both
+    assert (lora["licence"], lora["licence_from"]) == ("not recorded", "")
+    [between] = document["interpolators"]
+    assert (between["name"], between["licence"], between["licence_from"]) == ("rife-4.25", "MIT", "card")
+    assert [(one["role"], one["sha256"]) for one in document["inputs"]] == [("plate", "cd" * 32)]
+    assert [one["slate"] for one in document["versions"]] == both
+    assert [one["slate"] for one in document["without_manifest"]] == ["AGM_SQ010_SH0030_v001", "AGM_SQ010_SH0040_v001"]
+    assert "cannot be read" in told["notices"][0]
+    assert "is not a manifest of Dailies" in told["notices"][1]
+    page = (tmp_path / "out" / "AGM_disclosure.md").read_text(encoding="utf-8")
+    assert "| plate | /plates/a\\|b.png |" in page
+    assert "| rife-4.25 | MIT (by today's card) |" in page
+    export("disclosure", Wish(out=tmp_path / "only.md"), settings)
+    assert not (tmp_path / "only.json").exists()
+
+
+def test_an_animatic_is_no_model() -> None:
+    """Its card is that of the model whose windows it borrows; flow between frames is no trained model."""
+    document = {
+        "slate": "AGM_SH0010_v001",
+        "shot": {"show": "AGM", "plate": None, "end_plate": None},
+        "engine": {"engine": "animatic", "card": "wan2.1-i2v-14b-720p", "licence": "", "weights": []},
+        "retime": {"engine": "flow", "model": "", "sha256": "", "interpolated": 3},
+        "deliverables": [],
+        "finished": "2026-11-22T01:02:03+00:00",
+    }
+    told = [Told("AGM_SH0010_v001", "review", Manifest(Path("/m.json"), "00", document))]
+    made = disclosure(told, licences=Licences({}, {}, {}), made_by="Dailies", written="now")
+    assert made["models"] == []
+    assert [(one["name"], one["trained"]) for one in made["interpolators"]] == [("flow", False)]
+    assert made["versions"][0]["digital_source_type"] == "not recorded"
+    assert "no trained model" in disclosure_page(made)
 
 
 def test_the_command_line_writes_and_tells(tmp_path: Path, plate_path: Path) -> None:

@@ -68,7 +68,7 @@ def broken(document: Any, path: tuple[str | int, ...], value: Any) -> Any:
 
 
 def test_manifests_of_rendered_shots_fit_and_broken_ones_do_not(house: House) -> None:
-    """A short shot, and one of two windows with an anchor, metadata and pictures, fit; broken in any way they do not."""
+    """A short shot, and one of two windows with an anchor and metadata, fit; broken in any way they do not."""
     house.submit(
         {"shot": "SH0010"},
         {
