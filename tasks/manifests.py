@@ -66,7 +66,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def made_by_model(document: Mapping[str, Any]) -> bool:
     """Whether an image-to-video model made the pictures; the animatic only borrows the window rule of its card."""
-    return document["engine"]["engine"] != ANIMATIC
+    return bool(document["engine"]["engine"] != ANIMATIC)
 
 
 def provenance(manifest: Manifest) -> dict[str, Any]:

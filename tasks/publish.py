@@ -30,6 +30,7 @@ from tasks.dryrun import plan_json
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
 from tasks.keep import Guard, Kept, bytes_of, fsync_folder, fsync_tree, sha256_of, write_json
+from tasks.marks import marks_of, sidecar_json
 from tasks.plan import TakePlan
 
 MANIFEST: Final = "manifest.json"
@@ -70,6 +71,7 @@ def manifest(
     plan: TakePlan,
     *,
     card: Card,
+    sidecars: Sequence[Kept],
     join: Mapping[str, Any],
     master: Master,
     retime: Mapping[str, Any],
@@ -89,13 +91,15 @@ def manifest(
 
     `engine` says what the engine is made of (tasks.engines.facts), `generated` how it ran for each window
     (tasks.engines.way); the last window's way stands for the take. `join` says how the windows met
-    (tasks.join.join_clips). `encoder_argv` is ffmpeg's command line by deliverable, paths reduced to names. The
+    (tasks.join.join_clips). `sidecars` lie beside the files. `encoder_argv` is ffmpeg's command line by deliverable,
+    paths reduced to names. The
     master's path leads into the work folder, swept some day; its sha256 stays true. schemas/manifest.schema.json says
     what stands in it.
     """
     planned = plan_json(plan, card=card)
     return {
         "slate": plan.slate,
+        "digital_source_type": marks_of(plan).address,
         "notices": list(notices),
         "shot": shot_json(plan.shot),
         "take": {"version": plan.version, "key": plan.key, "seed": plan.seed},
@@ -147,6 +151,7 @@ def manifest(
         "deliverables": [
             {**deliverable_json(one, one.path.name), "argv": list(encoder_argv[one.path.name])} for one in deliverables
         ],
+        "sidecars": [sidecar_json(one) for one in sidecars],
         "findings": [finding_json(finding) for finding in findings],
         "seams": [{**seam, "frame": plan.delivery_frame(seam["native_frame"])} for seam in join["seams"]],
         "contact_sheet": contact_name(plan),
@@ -164,7 +169,7 @@ def read_published(plan: TakePlan, folder: Path) -> dict[str, Any] | None:
     try:
         document: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         key = document["take"]["key"]
-        files = document["deliverables"]
+        files = [*document["deliverables"], *document.get("sidecars", [])]
     except FileNotFoundError:
         if folder.exists():
             raise StepError(f"{folder} exists without a manifest; Dailies did not make it, move it away") from None

@@ -41,6 +41,7 @@ from tasks.handover import Generated
 from tasks.inspect import Expectation, inspect_deliverable
 from tasks.join import join_clips
 from tasks.keep import Guard, Kept, attempt, forget, keep, recall
+from tasks.marks import is_marked, mark, marks_of, write_sidecars
 from tasks.plan import PlannedDelivery, TakePlan, Window, content_key
 from tasks.progress import Progress, announce
 from tasks.publish import manifest, publish
@@ -246,7 +247,8 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
     stills_key = content_key(step="stills", master=plan.master_key, frames=frames)
     found = {planned.file: recall(folder / planned.file, key=planned.key) for planned in plan.deliveries}
     stills = recall(place.work / "stills", key=stills_key)
-    missing = [planned for planned in plan.deliveries if found[planned.file] is None]
+    marks = marks_of(plan)
+    missing = [planned for planned in plan.deliveries if not is_marked(found[planned.file], marks)]
     made = bool(missing) or stills is None
     if made:
         with attempt(place.work) as own:
@@ -259,9 +261,10 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
                 height=plan.delivery_height,
                 slate=plan.slate,
                 stills=() if stills else frames,
+                tags=marks.tags,
             )
             for planned in missing:
-                notes = {"argv": list(report.argv)}
+                notes = {"argv": list(report.argv), **mark(own / planned.file, marks)}
                 made_file, file = own / planned.file, folder / planned.file
                 found[planned.file] = keep(made_file, file, key=planned.key, notes=notes, guard=place.guard)
             if stills is None:
@@ -341,8 +344,10 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             caption=[plan.shot.prompt, *notices[1:]],
             badge=notices[0] if notices else "",
         )
+        sidecars = write_sidecars(evidence.encoded.files, own, marks_of(plan))
         document = manifest(
             plan,
+            sidecars=sidecars,
             card=card,
             join=evidence.join,
             master=evidence.master,
@@ -362,7 +367,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
         path = publish(
             plan,
             place.version,
-            files=evidence.encoded.files,
+            files=(*evidence.encoded.files, *sidecars),
             contact_sheet=sheet,
             findings=evidence.findings,
             document=document,

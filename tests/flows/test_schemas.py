@@ -16,6 +16,8 @@ GONE = object()
 
 BROKEN: list[tuple[tuple[str | int, ...], Any]] = [
     (("surplus",), 1),
+    (("digital_source_type",), "trainedAlgorithmicMedia"),
+    (("sidecars", 0, "kind"), "txt"),
     (("slate",), ""),
     (("take", "key"), GONE),
     (("take", "version"), 0),
@@ -80,17 +82,24 @@ def test_manifests_of_rendered_shots_fit_and_broken_ones_do_not(house: House) ->
             "anchors": f"2s={house.plate}",
             "due": "2026-12-24",
             "Reel Colour": "green",
+            "source_type": "compositeSynthetic",
         },
     )
     reports = house.json("render")["shots"]
     assert [report["error"] for report in reports] == ["", ""]
     manifests = [json.loads(Path(report["manifest"]).read_text()) for report in reports]
     assert [complaints("manifest", one) for one in manifests] == [[], []]
-    chained = manifests[1]
+    [chained] = [one for one in manifests if one["shot"]["code"] == "SH0020"]
     assert len(chained["seams"]) == 1
+    assert chained["digital_source_type"].endswith("/compositeSynthetic")
+    [beside] = chained["sidecars"]
+    assert (beside["path"], beside["of"]) == (
+        "AGM_SQ010_SH0020_v001_16p_webm.xmp",
+        "AGM_SQ010_SH0020_v001_16p_webm.webm",
+    )
     for path, value in BROKEN:
         assert complaints("manifest", broken(chained, path, value)), f"{path} may be {value!r}"
-    findings = json.loads(Path(reports[1]["manifest"]).with_name("findings.json").read_text())
+    findings = json.loads(Path(reports[0]["manifest"]).with_name("findings.json").read_text())
     assert complaints("findings", findings) == []
 
 
