@@ -3,9 +3,9 @@
 Knows: which container carries what, and when a kept file has to be made again because it says something else.
 Does not know: how a packet is built (tasks.xmp), how a signature is made. Memory: one packet.
 
-    H.265, H.264 (MP4)   title, comment, XMP in a box at the end
-    ProRes (MOV)         title, comment, XMP in the user data
-    WebM                 title, comment; XMP beside it (`..._webm.xmp`)
+    H.265, H.264 (MP4)   title, comment, XMP in a box at the end, a C2PA statement where a certificate is configured
+    ProRes (MOV)         title, comment, XMP in the user data, likewise
+    WebM                 title, comment; XMP beside it (`..._webm.xmp`), and the statement (`..._webm.c2pa`)
     PNG                  XMP in each picture
     EXR                  nothing
 
@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from catalogs.source_types import MODEL, MOVED, SCHEME
 from models.cards import ANIMATIC
+from tasks.c2pa_sign import FORMATS, SIDECAR, Claim, Input, Signer, sign, sign_beside, statement
 from tasks.errors import StepError
 from tasks.keep import Kept, bytes_of, sha256_of
 from tasks.plan import TakePlan, content_key
@@ -40,6 +41,12 @@ class Marks:
     """Content key of the take."""
     source_type: str
     """A term of catalogs.source_types."""
+    software: str = ""
+    """Who made the pictures: the model's card, or animatic."""
+    inputs: tuple[Input, ...] = ()
+    """What they were made from."""
+    signer: Signer | None = None
+    """Who signs; None if nobody does."""
 
     @property
     def comment(self) -> str:
@@ -58,8 +65,24 @@ class Marks:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with every byte that would be written."""
-        return content_key(step="marks", version=VERSION, comment=self.comment, xmp=self.xmp)
+        """Changes with everything that would be written; not with a signature's own chance."""
+        signed = {"statement": statement(self.claim("")), "certificate": self.signer.fingerprint} if self.signer else {}
+        return content_key(step="marks", version=VERSION, comment=self.comment, xmp=self.xmp, **signed)
+
+    @property
+    def signature(self) -> dict[str, str] | None:
+        """Who signs, as the manifest writes it."""
+        if self.signer is None:
+            return None
+        return {
+            "certificate": self.signer.fingerprint,
+            "subject": self.signer.subject,
+            "algorithm": self.signer.algorithm,
+        }
+
+    def claim(self, file: str) -> Claim:
+        """What is signed about a file of that name."""
+        return Claim(file, self.key, self.address, self.software, self.inputs)
 
     @property
     def tags(self) -> Mapping[str, Mapping[str, str]]:
@@ -71,10 +94,19 @@ class Marks:
         }
 
 
-def marks_of(plan: TakePlan) -> Marks:
+def marks_of(plan: TakePlan, signer: Signer | None = None) -> Marks:
     """What the files of a take say: the source type that its shot names, else what is true of its engine."""
-    made = MOVED if plan.spec.engine == ANIMATIC else MODEL
-    return Marks(plan.slate, plan.key, plan.shot.source_type or made)
+    moved = plan.spec.engine == ANIMATIC
+    stills = [("plate", plan.shot.plate), ("end plate", plan.shot.end_plate)]
+    stills += [("anchor", anchor.plate) for anchor in plan.shot.anchors]
+    return Marks(
+        plan.slate,
+        plan.key,
+        plan.shot.source_type or (MOVED if moved else MODEL),
+        ANIMATIC if moved else plan.spec.name,
+        tuple(Input(role, Path(still.path).name, still.sha256) for role, still in stills if still is not None),
+        signer,
+    )
 
 
 def is_marked(kept: Kept | None, marks: Marks) -> bool:
@@ -85,7 +117,7 @@ def is_marked(kept: Kept | None, marks: Marks) -> bool:
 def mark(path: Path, marks: Marks) -> Mapping[str, Any]:
     """Write into a fresh encode, in an attempt's folder, what ffmpeg did not. Returns notes for its receipt.
 
-    Raises StepError, named with the slate, if the disk refuses or the file is not what it should be.
+    Raises StepError if the disk refuses, or the file is not what it should be, or cannot be signed.
     """
     try:
         if path.is_dir():
@@ -93,6 +125,9 @@ def mark(path: Path, marks: Marks) -> Mapping[str, Any]:
                 put_in_png(picture, marks.xmp)
         elif path.suffix == ".mp4":
             put_in_mp4(path, marks.xmp)
+        # last: what is signed is the whole file
+        if marks.signer is not None and path.suffix in FORMATS:
+            sign(path, marks.signer, marks.claim(path.name))
     except OSError as error:
         raise StepError(
             f"{marks.slate}: cannot write into {path.name}: {error.strerror or error}; mend the disk and render again"
@@ -104,11 +139,21 @@ def write_sidecars(files: Sequence[Kept], folder: Path, marks: Marks) -> list[Ke
     """What lies beside files that have no place for it, written into an attempt's folder, under its final names."""
     made = []
     for kept in files:
-        if kept.path.suffix == ".webm":
-            beside = folder / kept.path.with_suffix(".xmp").name
-            beside.write_text(marks.xmp, encoding="utf-8")
-            made.append(Kept(beside, sha256_of(beside), bytes_of(beside), {"kind": "xmp", "of": kept.path.name}))
+        name = kept.path.name
+        if kept.path.suffix not in SIDECAR:
+            continue
+        packet_file = folder / kept.path.with_suffix(".xmp").name
+        packet_file.write_text(marks.xmp, encoding="utf-8")
+        made.append(_beside(packet_file, "xmp", name))
+        if marks.signer is not None:
+            signed = folder / kept.path.with_suffix(".c2pa").name
+            sign_beside(kept.path, signed, marks.signer, marks.claim(name))
+            made.append(_beside(signed, "c2pa", name))
     return made
+
+
+def _beside(path: Path, kind: str, of: str) -> Kept:
+    return Kept(path, sha256_of(path), bytes_of(path), {"kind": kind, "of": of})
 
 
 def sidecar_json(kept: Kept) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from tasks.dryrun import plan_json
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
 from tasks.keep import Guard, Kept, bytes_of, fsync_folder, fsync_tree, sha256_of, write_json
-from tasks.marks import marks_of, sidecar_json
+from tasks.marks import Marks, sidecar_json
 from tasks.plan import TakePlan
 
 MANIFEST: Final = "manifest.json"
@@ -71,6 +71,7 @@ def manifest(
     plan: TakePlan,
     *,
     card: Card,
+    marks: Marks,
     sidecars: Sequence[Kept],
     join: Mapping[str, Any],
     master: Master,
@@ -91,15 +92,15 @@ def manifest(
 
     `engine` says what the engine is made of (tasks.engines.facts), `generated` how it ran for each window
     (tasks.engines.way); the last window's way stands for the take. `join` says how the windows met
-    (tasks.join.join_clips). `sidecars` lie beside the files. `encoder_argv` is ffmpeg's command line by deliverable,
-    paths reduced to names. The
-    master's path leads into the work folder, swept some day; its sha256 stays true. schemas/manifest.schema.json says
-    what stands in it.
+    (tasks.join.join_clips). `marks` are what the files say, `sidecars` lie beside them. `encoder_argv` is ffmpeg's
+    command line by deliverable, paths reduced to names. The master's path leads into the work folder, swept some day;
+    its sha256 stays true. schemas/manifest.schema.json says what stands in it.
     """
     planned = plan_json(plan, card=card)
     return {
         "slate": plan.slate,
-        "digital_source_type": marks_of(plan).address,
+        "digital_source_type": marks.address,
+        "signature": marks.signature,
         "notices": list(notices),
         "shot": shot_json(plan.shot),
         "take": {"version": plan.version, "key": plan.key, "seed": plan.seed},

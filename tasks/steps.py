@@ -34,6 +34,7 @@ from catalogs.footage import Clip, Deliverable, Finding, Master, Severity
 from catalogs.timebase import FrameRange
 from models.interface import FrameInterpolator
 from tasks import engines
+from tasks.c2pa_sign import Signer
 from tasks.encode import encode_master
 from tasks.fall import retime_or_fall
 from tasks.generate import Beside, generate_window
@@ -71,6 +72,8 @@ class Place:
     """Folder of model weights."""
     guard: Guard = nullcontext
     """Asked before anything gets its final name: whether this attempt is still the one that may."""
+    signer: Signer | None = None
+    """Who signs what is delivered; None if nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +250,7 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
     stills_key = content_key(step="stills", master=plan.master_key, frames=frames)
     found = {planned.file: recall(folder / planned.file, key=planned.key) for planned in plan.deliveries}
     stills = recall(place.work / "stills", key=stills_key)
-    marks = marks_of(plan)
+    marks = marks_of(plan, place.signer)
     missing = [planned for planned in plan.deliveries if not is_marked(found[planned.file], marks)]
     made = bool(missing) or stills is None
     if made:
@@ -344,9 +347,11 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             caption=[plan.shot.prompt, *notices[1:]],
             badge=notices[0] if notices else "",
         )
-        sidecars = write_sidecars(evidence.encoded.files, own, marks_of(plan))
+        marks = marks_of(plan, place.signer)
+        sidecars = write_sidecars(evidence.encoded.files, own, marks)
         document = manifest(
             plan,
+            marks=marks,
             sidecars=sidecars,
             card=card,
             join=evidence.join,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 from rendering import House
+from shipped_schemas import complaints, validator
 
 GONE = object()
 
@@ -42,18 +41,6 @@ BROKEN: list[tuple[tuple[str | int, ...], Any]] = [
     (("finished",), "yesterday"),
 ]
 """Where, and what stands there instead; GONE for nothing."""
-
-
-def validator(name: str) -> Draft202012Validator:
-    """The schema of that name as it is shipped."""
-    schema = json.loads((files("tasks") / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
-    Draft202012Validator.check_schema(schema)
-    return Draft202012Validator(schema)
-
-
-def complaints(name: str, document: Any) -> list[str]:
-    """Every misfit, with where it is."""
-    return [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(document)]
 
 
 def broken(document: Any, path: tuple[str | int, ...], value: Any) -> Any:
