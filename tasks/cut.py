@@ -110,11 +110,13 @@ def cuts(
 
 
 def best_of(version: Version, kind: str = "") -> Deliverable | None:
-    """The deliverable of that kind, or without a kind the first of BEST, else whatever there is; None without any."""
-    by_kind = {one.kind: one for one in version.take.deliverables}
-    if kind:
-        return by_kind.get(kind)
-    return next((by_kind[one] for one in (*BEST, *by_kind) if one in by_kind), None)
+    """The deliverable of that kind, or without a kind the first of BEST, else whatever there is; None without any.
+
+    Of several of a kind it is the one that the shot list names first.
+    """
+    files = version.take.deliverables
+    kinds = (kind,) if kind else (*BEST, *(one.kind for one in files))
+    return next((one for wanted in kinds for one in files if one.kind == wanted), None)
 
 
 def _entry(one: ShotVersions, *, latest: bool, kind: str) -> Entry:

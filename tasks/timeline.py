@@ -78,8 +78,11 @@ def _clip(entry: Entry, version: Version, provenance: Provenance) -> Any:
     default = schema.Clip.DEFAULT_MEDIA_KEY
     references = {default: media(version, entry.deliverable)}
     for other in version.take.deliverables:
-        if other.kind != entry.deliverable.kind:
-            references[other.kind] = media(version, other)
+        if other != entry.deliverable:
+            # two of a kind differ in the words that their names end with: `h264_review`
+            stem = other.path.stem
+            key = other.kind if other.kind not in references else stem[stem.rindex(f"_{other.kind}") + 1 :]
+            references[key] = media(version, other)
     clip.set_media_references(references, default)
     return clip
 

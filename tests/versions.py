@@ -14,8 +14,9 @@ ENDINGS = {"h265": ".mp4", "h264": ".mp4", "prores": ".mov", "webm": ".webm", "p
 
 
 def deliverable(folder: Path, name: str, kind: str, *, frames: int, rate: Fraction) -> Deliverable:
-    """A file of that kind which need not exist."""
-    path = folder / f"{name}_24p_{kind}{ENDINGS[kind]}"
+    """A file of that kind which need not exist; `h264_review` is one with a word."""
+    kind, _, words = kind.partition("_")
+    path = folder / f"{name}_24p_{kind}{words and f'_{words}'}{ENDINGS[kind]}"
     tags = ("tv", "bt709", "bt709", "bt709")
     return Deliverable(kind, path, "ab" * 32, 1000, frames, rate, 320, 180, kind, "yuv422p10le", *tags)
 

@@ -155,6 +155,18 @@ def test_metadata_tells_version_findings_and_provenance() -> None:
     assert dict(about["provenance"]) == told["AGM_SQ010_SH0010_v001"]
 
 
+def test_of_several_files_of_a_kind_the_first_stands_in_the_cut() -> None:
+    """All of them stay in the clip, under names of their own."""
+    asked = shot("SH0010")
+    found = with_versions(asked, version(asked, 1, kinds=("h264", "h264_review", "h264_review_burnin", "webm")))
+    track = read(one_cut(found))
+    [clip] = track
+    references = clip.media_references()
+    assert set(references) == {otio.schema.Clip.DEFAULT_MEDIA_KEY, "h264", "h264_review_burnin", "webm"}
+    assert clip.media_reference.target_url.endswith("_h264.mp4")
+    assert references["h264"].target_url.endswith("_h264_review.mp4")
+
+
 def test_order_is_the_lists_or_the_codes() -> None:
     """SH0030, SH2, SH10 as listed; by code SH2 comes before SH10."""
     shots = [approved(shot(code)) for code in ("SH0030", "SH10", "SH2")]
