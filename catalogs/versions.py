@@ -7,7 +7,7 @@ Memory: every take of the shots asked for, with findings; a few kilobytes each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Final
@@ -88,8 +88,13 @@ def _named(what: str, known: Sequence[str]) -> str:
 
 def _version(row: TakeRow) -> Version:
     plan, asked = row.plan, shot_value(row.shot)
+    take = take_value(row)
+    if take.manifest is not None:
+        # catalogues of earlier releases name the files in the work folder, which is swept; they lie beside the manifest
+        beside = take.manifest.parent
+        take = replace(take, deliverables=tuple(replace(one, path=beside / one.path.name) for one in take.deliverables))
     return Version(
-        take=take_value(row),
+        take=take,
         rate=Fraction(plan.get("rate", asked.rate)),
         frames=plan.get("frames", asked.total_frames),
         handles=plan.get("handles", asked.handles),

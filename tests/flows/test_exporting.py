@@ -45,8 +45,9 @@ def publish(catalogue: Catalogue, settings: Settings, asked: Shot, *, approve: b
     take = catalogue.begin_take(asked.name, key="k", plan=lambda version: plan)
     folder = settings.deliveries / asked.show / asked.sequence / asked.code / f"v{take.version:03d}"
     folder.mkdir(parents=True)
-    file = deliverable(folder, f"AGM_SQ_{asked.code}", "prores", frames=asked.total_frames, rate=asked.rate)
-    file.path.write_bytes(b"film")
+    # as earlier releases wrote it down: the file in the work folder, which is gone by now
+    file = deliverable(settings.work, f"AGM_SQ_{asked.code}", "prores", frames=asked.total_frames, rate=asked.rate)
+    (folder / file.path.name).write_bytes(b"film")
     manifest = folder / "manifest.json"
     document = {
         "slate": f"{asked.show}_{asked.sequence}_{asked.code}_v{take.version:03d}",
