@@ -127,10 +127,12 @@ def _version(status: str, manifest: Manifest) -> dict[str, Any]:
         "made_by_model": made_by_model(document),
         "digital_source_type": document.get("digital_source_type") or NOT_RECORDED,
         "finished": document["finished"],
+        "signature": document.get("signature"),
         "manifest": str(manifest.path),
         "manifest_sha256": manifest.sha256,
         "files": [
-            {name: file[name] for name in ("path", "kind", "sha256", "bytes")} for file in document["deliverables"]
+            {name: file[name] for name in ("path", "kind", "sha256", "bytes")}
+            for file in (*document["deliverables"], *document.get("sidecars", []))
         ],
     }
 

@@ -11,6 +11,8 @@ import pytest
 from rendering import House
 from shipped_schemas import complaints, validator
 
+from catalogs.store import open_catalogue
+
 GONE = object()
 
 BROKEN: list[tuple[tuple[str | int, ...], Any]] = [
@@ -86,6 +88,14 @@ def test_manifests_of_rendered_shots_fit_and_broken_ones_do_not(house: House) ->
     )
     for path, value in BROKEN:
         assert complaints("manifest", broken(chained, path, value)), f"{path} may be {value!r}"
+    with open_catalogue(f"sqlite:///{house.home / 'catalogue.sqlite'}") as catalogue:
+        known = [file for one in catalogue.shots() if one.take for file in one.take.deliverables]
+    assert sorted(file.path for file in known) == sorted(
+        house.home / "deliveries" / "AGM" / "SQ010" / one["shot"]["code"] / "v001" / file["path"]
+        for one in manifests
+        for file in one["deliverables"]
+    )
+    assert all(file.path.exists() for file in known)
     findings = json.loads(Path(reports[0]["manifest"]).with_name("findings.json").read_text())
     assert complaints("findings", findings) == []
 
