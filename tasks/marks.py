@@ -23,7 +23,7 @@ from typing import Any, Final
 from catalogs.source_types import MODEL, MOVED, SCHEME
 from models.cards import ANIMATIC
 from tasks.c2pa_sign import FORMATS, SIDECAR, Claim, Input, Signer, sign, sign_beside, statement
-from tasks.errors import StepError
+from tasks.errors import MediaError, StepError
 from tasks.keep import Kept, bytes_of, sha256_of
 from tasks.plan import TakePlan, content_key
 from tasks.xmp import VERSION, packet, put_in_mp4, put_in_png
@@ -117,7 +117,8 @@ def is_marked(kept: Kept | None, marks: Marks) -> bool:
 def mark(path: Path, marks: Marks) -> Mapping[str, Any]:
     """Write into a fresh encode, in an attempt's folder, what ffmpeg did not. Returns notes for its receipt.
 
-    Raises StepError if the disk refuses, or the file is not what it should be, or cannot be signed.
+    A file that is broken gets neither mark nor note: inspection says what is wrong with it, and it is made again.
+    Raises StepError if the disk refuses or the file cannot be signed.
     """
     try:
         if path.is_dir():
@@ -128,6 +129,8 @@ def mark(path: Path, marks: Marks) -> Mapping[str, Any]:
         # last: what is signed is the whole file
         if marks.signer is not None and path.suffix in FORMATS:
             sign(path, marks.signer, marks.claim(path.name))
+    except MediaError:
+        return {}
     except OSError as error:
         raise StepError(
             f"{marks.slate}: cannot write into {path.name}: {error.strerror or error}; mend the disk and render again"

@@ -138,6 +138,7 @@ def test_a_file_is_not_marked_twice_nor_a_broken_one(encoded: Mapping[str, Path]
         put_in_png(picture, "x")
     with pytest.raises(MediaError, match="is no PNG"):
         put_in_png(cut, "x")
+    assert mark(cut, MARKS) == {}, "what is broken is left to inspection"
     assert cut.read_bytes() == before
 
 
