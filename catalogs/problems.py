@@ -90,6 +90,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "E335": Kind("{detail} leaves no room for a window", "{remedy}"),
     "E336": Kind("not a retimer", "use {names}, or leave it empty for the best that runs"),
+    "E337": Kind("not a digital source type of something rendered", "use {names}, or leave it empty"),
     # E4: a plate
     "E401": Kind("the model {model} needs a plate", "name the still that the shot starts from"),
     "E402": Kind("there is no such file under {root}", "check the path; folders are separated by /"),

@@ -20,6 +20,7 @@ from catalogs.loras import Loras
 from catalogs.plates import Plates, Refused
 from catalogs.problems import Complaint, Problem, problem
 from catalogs.shot import DEFAULT_DELIVERIES, LONGEST, MOST_REROLLS, SHORTEST, Anchor, LoraUse, Plate, Shot
+from catalogs.source_types import TERMS, is_source_type, read_source_type
 from catalogs.timebase import frames_for, rate_display
 
 T = TypeVar("T")
@@ -321,4 +322,10 @@ def _metadata(row: Cells, rules: ModelRules) -> tuple[tuple[str, str], ...]:
             row.problems.append(
                 problem(error.code, row.file, line=row.line, column=name, value=value, words=error.words)
             )
+        if is_source_type(name):
+            try:
+                read_source_type(value)
+            except ValueError:
+                names = {"names": ", ".join(TERMS)}
+                row.problems.append(problem("E337", row.file, line=row.line, column=name, value=value, words=names))
     return tuple(pairs)

@@ -99,7 +99,8 @@ def _plate(columns: Mapping[str, Any] | None) -> Plate | None:
 
 def renders_alike(one: Shot, other: Shot) -> bool:
     """Whether two requests ask for the same pixels and files: dates, notes and the like do not count."""
-    return one == replace(
+    # how its files are labelled is written into them
+    return one.source_type == other.source_type and one == replace(
         other,
         priority=one.priority,
         due=one.due,

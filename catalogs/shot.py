@@ -13,6 +13,7 @@ from datetime import date
 from fractions import Fraction
 from typing import Final
 
+from catalogs.source_types import source_type_in
 from catalogs.timebase import seconds_display
 
 CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -190,6 +191,11 @@ class Shot:
     def name(self) -> str:
         """`SHOW/CODE`, as people type it."""
         return f"{self.show}/{self.code}"
+
+    @property
+    def source_type(self) -> str:
+        """The digital source type that its column names, a term of IPTC's; empty for what is true of its engine."""
+        return source_type_in(self.metadata)
 
     @property
     def stills(self) -> tuple[Plate, ...]:

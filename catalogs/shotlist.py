@@ -131,13 +131,14 @@ def write_errors(path: Path, result: ReadResult) -> None:
     try:
         # A byte order mark, because Excel takes a CSV without one for cp1252.
         with draft.open("w", encoding="utf-8-sig", newline="") as stream:
-            csv.writer(stream).writerows([_harmless(cell) for cell in cells] for cells in table)
+            csv.writer(stream).writerows([harmless(cell) for cell in cells] for cells in table)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _harmless(cell: str) -> str:
+def harmless(cell: str) -> str:
+    """A cell of a CSV that we write: what a spreadsheet would run as a formula begins with an apostrophe."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 

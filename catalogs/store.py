@@ -30,6 +30,7 @@ from catalogs.sessions import Sessions
 from catalogs.shot import Shot
 from catalogs.submission import Mode, SubmissionResult, take_in
 from catalogs.tables import ShotRow, TakeRow
+from catalogs.versions import ShotVersions, shot_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,11 @@ class Catalogue:
         with self._sessions.reading() as session:
             query = select(TakeRow).where(TakeRow.shot == shot_row(session, name)).order_by(TakeRow.version)
             return [take_value(take) for take in session.scalars(query)]
+
+    def versions(self, *, show: str | None = None, sequence: str | None = None) -> list[ShotVersions]:
+        """Every shot with all its versions, in cut order. Raises CatalogueError if nothing has that name."""
+        with self._sessions.reading() as session:
+            return shot_versions(session, show=show, sequence=sequence)
 
     def finish_take(
         self,

@@ -21,6 +21,7 @@ from flows.reports import report
 from flows.settings import Settings
 from models.interface import FrameInterpolator, GeneratorSpec, Shape
 from tasks import engines, steps
+from tasks.c2pa_sign import signer
 from tasks.dryrun import estimate, plan_json
 from tasks.errors import BusyError
 from tasks.generate import shape_of
@@ -85,9 +86,11 @@ class Begun:
 def make_ready(record: ShotRecord, settings: Settings, wishes: Wishes) -> Ready:
     """Everything that can be found out before the shot's turn comes.
 
-    Raises EngineError or StepError, and MachineNotReadyError if what retimes every shot here cannot run.
+    Raises EngineError or StepError, and MachineNotReadyError if what retimes or signs every shot here cannot.
     """
     shot, required = record.shot, wishes.require_rife
+    if settings.c2pa:
+        signer(settings.c2pa)  # it may have expired since the batch began
     interpolator = shot_interpolator(shot, settings.weights, wish=settings.retimer, require_rife=required)
     prepared = prepare(
         shot,
@@ -156,7 +159,8 @@ def place_of(plan: TakePlan, settings: Settings, *, guard: Callable[[], Abstract
     """Where a take is made and where it goes; `guard` stands before everything that gets its final name."""
     work = settings.work / plan.shot.show / plan.shot.code / plan.join_key[:16]
     version = versions_of(plan.shot, settings) / f"v{plan.version:03d}"
-    return steps.Place(settings.ffmpeg, work, version, settings.weights, guard)
+    by = signer(settings.c2pa) if settings.c2pa else None
+    return steps.Place(settings.ffmpeg, work, version, settings.weights, guard, by)
 
 
 def lay_out(begun: Begun, settings: Settings) -> None:

@@ -29,6 +29,7 @@ from models.interface import EngineError, EngineUnavailable, Shape
 from models.profiles import SELECTABLE
 from models.weights import model_folder
 from tasks import engines, retimers
+from tasks.c2pa_sign import signer
 from tasks.diffusion import device_facts, device_name
 from tasks.doctor import Check, examine
 from tasks.dryrun import arrivals, plan_json, timed_on
@@ -60,7 +61,7 @@ def names_to_render(
     """Full names of what `render` would take up. Raises before anything starts.
 
     UnknownShotError or AmbiguousShotError for a name, PlanError for a shot that was omitted or a profile that is none,
-    MachineNotReadyError if ffmpeg does not run, or RIFE is required and missing.
+    MachineNotReadyError if ffmpeg does not run, RIFE is required and missing, or nothing can be signed as configured.
     """
     check_engine(settings)
     check_profile(profile)
@@ -69,6 +70,7 @@ def names_to_render(
     except FfmpegError as error:
         raise MachineNotReadyError(f"{error}; `dailies doctor` says what is needed") from error
     retimers.spec(settings.weights, wish=settings.retimer, require_rife=require_rife)
+    check_signer(settings)
     with open_catalogue(settings.database_url) as catalogue:
         records = _wanted(catalogue, shots)
     if not shots:  # what another run is at is left to it
@@ -84,6 +86,13 @@ def check_wishes(settings: Settings, wishes: Mapping[str, Any]) -> None:
     check_engine(settings)
     check_profile(str(wishes["profile"]))
     retimers.spec(settings.weights, wish=settings.retimer, require_rife=bool(wishes["require_rife"]))
+    check_signer(settings)
+
+
+def check_signer(settings: Settings) -> None:
+    """Raise MachineNotReadyError if deliverables are to be signed and cannot be: said before hours of rendering."""
+    if settings.c2pa:
+        signer(settings.c2pa, trial=True)
 
 
 def check_engine(settings: Settings) -> None:
@@ -333,4 +342,5 @@ def checks(settings: Settings) -> Sequence[Check]:
         weights=settings.weights,
         database=database,
         retimer=settings.retimer,
+        c2pa=settings.c2pa,
     )

@@ -14,6 +14,7 @@ from typing import Final
 
 from flows.window import Window, machine_timezone
 from models.retimers import ANY, RetimerWish, RetimerWishError, parse_wish
+from tasks.c2pa_sign import Identity
 from tasks.errors import MachineNotReadyError
 
 VARIABLES: Mapping[str, str] = {
@@ -24,6 +25,8 @@ VARIABLES: Mapping[str, str] = {
     "DAILIES_PLATES": "root of all plates; default the shot list's folder",
     "DAILIES_RETIMER": "what retimes, such as rife-torch device=cuda:0 tta=temporal; default the best that runs",
     "DAILIES_ENGINE": "engine for every shot, such as animatic to preview a list; default the shot's own model",
+    "DAILIES_C2PA_CERT": "certificate chain (PEM) that signs MP4, MOV and WebM with C2PA; default none signs",
+    "DAILIES_C2PA_KEY": "its private key (PEM, without a password)",
     "DAILIES_NIGHT": "when the nightly batch begins and must have ended; default 19:00-07:00",
     "DAILIES_TIMEZONE": "IANA name of the time zone of DAILIES_NIGHT; default the machine's, else UTC",
     "DAILIES_NOTIFY": "Prefect notification blocks to tell, such as slack-webhook/night-desk; default none",
@@ -86,6 +89,8 @@ class Settings:
     """Engine that overrides every shot's model; empty for none."""
     retimer: RetimerWish = ANY
     """What is asked of the retimer."""
+    c2pa: Identity | None = None
+    """With what deliverables are signed; None if they are not."""
     night: Window = field(default_factory=Window)
     """When the nightly batch may work."""
     notify: tuple[str, ...] = ()
@@ -117,6 +122,7 @@ class Settings:
             plates=Path(plates).expanduser().absolute() if plates else None,
             engine=given.get("DAILIES_ENGINE", ""),
             retimer=_wish(given.get("DAILIES_RETIMER", "")),
+            c2pa=_identity(given.get("DAILIES_C2PA_CERT", ""), given.get("DAILIES_C2PA_KEY", "")),
             night=Window.parse(given.get("DAILIES_NIGHT", ""), zone=given.get("DAILIES_TIMEZONE", machine_timezone())),
             notify=_blocks(given.get("DAILIES_NOTIFY", "")),
             workers_cpu=_count(given.get("DAILIES_WORKERS_CPU", "")),
@@ -134,6 +140,8 @@ class Settings:
             "DAILIES_PLATES": str(self.plates or ""),
             "DAILIES_ENGINE": self.engine,
             "DAILIES_RETIMER": str(self.retimer),
+            "DAILIES_C2PA_CERT": str(self.c2pa.certificate) if self.c2pa else "",
+            "DAILIES_C2PA_KEY": str(self.c2pa.key) if self.c2pa else "",
             "DAILIES_NIGHT": str(self.night),
             "DAILIES_TIMEZONE": self.night.zone,
             "DAILIES_NOTIFY": " ".join(self.notify),
@@ -170,6 +178,15 @@ def _wish(given: str) -> RetimerWish:
         return parse_wish(given)
     except RetimerWishError as error:
         raise MachineNotReadyError(f"DAILIES_RETIMER is {given!r}: {error}") from error
+
+
+def _identity(certificate: str, key: str) -> Identity | None:
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        there, lacking = ("DAILIES_C2PA_CERT", "DAILIES_C2PA_KEY")[:: 1 if certificate else -1]
+        raise MachineNotReadyError(f"{there} is set and {lacking} is not; set both, or neither to deliver unsigned")
+    return Identity(Path(certificate).expanduser().absolute(), Path(key).expanduser().absolute())
 
 
 def _blocks(given: str) -> tuple[str, ...]:

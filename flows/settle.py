@@ -106,7 +106,8 @@ def settle(begun: Begun, made: Published, catalogue: Catalogue, seconds: Mapping
             begun.take,
             manifest=made.manifest,
             clips=made.clips,
-            deliverables=made.deliverables,
+            # where they are published: what lies in the work folder is swept some day
+            deliverables=[replace(one, path=made.manifest.parent / one.path.name) for one in made.deliverables],
             findings=made.findings,
             seconds=seconds,
         )

@@ -40,7 +40,7 @@ def misfits() -> list[str]:
     core, everything = pins("core.lock"), pins("all.lock")
     extras = project["optional-dependencies"]
     found = unmet(project["dependencies"], core, "core.lock")
-    asked = [*project["dependencies"], *extras["gpu"], *extras["cluster"], *extras["test"]]
+    asked = [*project["dependencies"], *extras["gpu"], *extras["cluster"], *extras["c2pa"], *extras["test"]]
     found += unmet(asked, everything, "all.lock")
     found += [
         f"core.lock pins {package} {pinned}, all.lock {everything.get(package)}"

@@ -13,4 +13,4 @@ write() { # name, extras, sentence
     } >"requirements/$1.lock"
 }
 write core "" "Everything that the pipeline needs, without torch."
-write all "[gpu,cluster,test]" "Core, the image-to-video engines, the cluster's drivers and the test tools."
+write all "[gpu,cluster,c2pa,test]" "Core, the image-to-video engines, the cluster's drivers, signing and the test tools."

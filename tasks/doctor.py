@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
@@ -24,7 +25,8 @@ from catalogs.database import DatabaseFacts
 from models.retimers import ANY, RetimerWish
 from models.rife_trial import vulkan_devices
 from tasks import engines, retimers
-from tasks.errors import MediaError, StepError
+from tasks.c2pa_sign import Identity, signer
+from tasks.errors import MachineNotReadyError, MediaError, StepError
 from tasks.frames import output_of
 from tasks.keep import free_bytes
 
@@ -42,6 +44,8 @@ OLDEST_POSTGRES: Final = Version("14")
 FREE_BYTES: Final = 10_000_000_000
 """Free disk below which a night is likely to run dry: about ten minutes of 720p work."""
 
+SOON: Final = timedelta(days=14)
+"""Before a certificate expires that long, somebody should know."""
 
 MIB: Final = 1 << 20
 
@@ -60,9 +64,17 @@ class Check:
 
 
 def examine(
-    *, home: Path, ffmpeg: str, weights: Path, database: Callable[[], DatabaseFacts], retimer: RetimerWish = ANY
+    *,
+    home: Path,
+    ffmpeg: str,
+    weights: Path,
+    database: Callable[[], DatabaseFacts],
+    retimer: RetimerWish = ANY,
+    c2pa: Identity | None = None,
 ) -> Sequence[Check]:
-    """All checks in order. `database` looks at the catalogue's database, raising if it cannot be used."""
+    """All checks in order. `database` looks at the catalogue's database, raising if it cannot be used. `c2pa` is what
+    deliverables are signed with; None if they are not, and then nothing is said of it.
+    """
     return [
         _python(),
         _ffmpeg(ffmpeg),
@@ -75,6 +87,7 @@ def examine(
         _vulkan(weights),
         Check(engines.ANIMATIC, "ok", "built in, needs no GPU"),
         *(_retimer(state) for state in retimers.states(weights, retimer)),
+        *(_signer(identity) for identity in (c2pa,) if identity is not None),
     ]
 
 
@@ -268,6 +281,19 @@ def _vulkan(weights: Path) -> Check:
         )
     devices = [f"vulkan:{device.index} {device.name}".strip() for device in vulkan_devices(weights)]
     return Check("vulkan", "ok", "; ".join(devices) or "the loader is there, and no device: RIFE runs on the processor")
+
+
+def _signer(identity: Identity) -> Check:
+    """Whether deliverables can be signed; asked for and impossible stops rendering."""
+    try:
+        found = signer(identity, trial=True)
+    except MachineNotReadyError as error:
+        said, _, remedy = str(error).rpartition("; ")
+        return Check("c2pa", "missing", said, remedy, vital=True)
+    detail = f"{found.subject}, {found.algorithm}, until {found.until:%Y-%m-%d}"
+    if found.until - datetime.now(UTC) < SOON:
+        return Check("c2pa", "warning", detail, "it expires soon: get the next one", vital=True)
+    return Check("c2pa", "ok", detail, vital=True)
 
 
 def _retimer(state: retimers.RetimerState) -> Check:

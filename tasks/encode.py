@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from catalogs.footage import Master
 from tasks import ffmpeg as builders
@@ -20,6 +20,8 @@ from tasks.progress import Progress, announce
 
 if TYPE_CHECKING:
     from tasks.plan import PlannedDelivery
+
+NO_TAGS: Final[Mapping[str, Mapping[str, str]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,13 @@ def encode_master(
     height: int,
     slate: str,
     stills: Sequence[int] = (),
+    tags: Mapping[str, Mapping[str, str]] = NO_TAGS,
 ) -> EncodeReport:
     """Encode `master` into `folder`, which exists and belongs to this attempt; everything made is flushed to disk.
 
     `width` and `height` are the delivery size in pixels. `stills` are frames counted from 0; small PNGs of them go to
-    `folder/stills`. Progress is announced in master frames. Nothing planned and no stills: nothing is made.
+    `folder/stills`. `tags` are written into files, by container. Progress is announced in master frames.
+    Nothing planned and no stills: nothing is made.
     Raises FfmpegError, named with the slate, if ffmpeg fails or is killed; MediaError if the master is missing;
     ValueError for sizes or stills that cannot be.
     """
@@ -76,6 +80,7 @@ def encode_master(
         master_width=master.width,
         master_height=master.height,
         title=slate,
+        tags=tags,
         stills=builders.Stills(chosen, pictures) if chosen else None,
     )
 

@@ -8,7 +8,7 @@ say so in the stream and in the container; a PNG keeps the plate's values and is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -177,6 +177,13 @@ def _pattern(folder: Path, name: str) -> str:
     return f"{str(folder).replace('%', '%%')}/{name}"
 
 
+def _tag(argv: list[str], path: Path, tags: Mapping[str, str]) -> None:
+    """Put tags before an output's name: the graph takes one of a kind, and the title is that."""
+    if tags:
+        at = argv.index(str(path))
+        argv[at:at] = [word for name, text in tags.items() for word in ("-metadata", f"{name}={text}")]
+
+
 def deliverables_argv(
     ffmpeg: str,
     master: Path,
@@ -188,12 +195,14 @@ def deliverables_argv(
     master_width: int,
     master_height: int,
     title: str,
+    tags: Mapping[str, Mapping[str, str]] | None = None,
     stills: Stills | None = None,
 ) -> list[str]:
     """Make all deliverables of a shot in one process: one decode, one resize, one conversion per pixel format.
 
     `outputs` are (kind, option, path), for png the path of an existing folder. `width` and `height` are the delivery
-    size: another shape than the master's is filled by a centred crop, then scaled by Lanczos. `title` is the slate.
+    size: another shape than the master's is filled by a centred crop, then scaled by Lanczos. `title` is the slate,
+    `tags` what else is written into a container, by its name (mp4, mov, webm).
 
     There are three conversions for the three usual formats (4:2:0 10-bit, 4:2:2 10-bit, 4:2:0 8-bit), because each
     keeps chroma or depth that the others lack and a chain of them would round twice; VP9 and H.264 share theirs. All
@@ -244,6 +253,8 @@ def deliverables_argv(
     argv: list[str] = graph.compile(
         graph.merge_outputs(*results) if len(results) > 1 else results[0], cmd=ffmpeg, overwrite_output=True
     )
+    for kind, option, path, *_ in outputs:
+        _tag(argv, path, (tags or {}).get(preset(kind, option).container, {}))
     return [
         argv[0],
         # never waits for a key

@@ -260,6 +260,7 @@ def _plan(
             size=delivered,
             deliveries=[f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
             encode=VERSIONS["encode"],
+            **({"source_type": shot.source_type} if shot.source_type else {}),
             # a take that another engine may have retimed is not what one is that must be by this
             **({"may_fall": True} if falls else {}),
         ),

@@ -25,11 +25,12 @@ from typing import Any, Final
 from catalogs.footage import Deliverable, Finding, Master
 from catalogs.shot import Shot
 from catalogs.timebase import FIRST_FRAME, rate_text, timecode
-from models.cards import Card
+from models.cards import ANIMATIC, Card
 from tasks.dryrun import plan_json
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
 from tasks.keep import Guard, Kept, bytes_of, fsync_folder, fsync_tree, sha256_of, write_json
+from tasks.marks import Marks, sidecar_json
 from tasks.plan import TakePlan
 
 MANIFEST: Final = "manifest.json"
@@ -70,6 +71,8 @@ def manifest(
     plan: TakePlan,
     *,
     card: Card,
+    marks: Marks,
+    sidecars: Sequence[Kept],
     join: Mapping[str, Any],
     master: Master,
     retime: Mapping[str, Any],
@@ -89,12 +92,15 @@ def manifest(
 
     `engine` says what the engine is made of (tasks.engines.facts), `generated` how it ran for each window
     (tasks.engines.way); the last window's way stands for the take. `join` says how the windows met
-    (tasks.join.join_clips). `encoder_argv` is ffmpeg's command line by deliverable, paths reduced to names. The
-    master's path leads into the work folder, swept some day; its sha256 stays true.
+    (tasks.join.join_clips). `marks` are what the files say, `sidecars` lie beside them. `encoder_argv` is ffmpeg's
+    command line by deliverable, paths reduced to names. The master's path leads into the work folder, swept some day;
+    its sha256 stays true. schemas/manifest.schema.json says what stands in it.
     """
     planned = plan_json(plan, card=card)
     return {
         "slate": plan.slate,
+        "digital_source_type": marks.address,
+        "signature": marks.signature,
         "notices": list(notices),
         "shot": shot_json(plan.shot),
         "take": {"version": plan.version, "key": plan.key, "seed": plan.seed},
@@ -103,6 +109,8 @@ def manifest(
             "card": plan.spec.name,
             "engine": plan.spec.engine,
             "version": plan.spec.version,
+            # the animatic borrows the card's windows, and nothing that was licensed
+            "licence": "" if plan.spec.engine == ANIMATIC else card.licence,
             **engine,
             **{name: value for name, value in generated[-1].items() if name != "tried"},
             "windows": [dict(one) for one in generated],
@@ -144,6 +152,7 @@ def manifest(
         "deliverables": [
             {**deliverable_json(one, one.path.name), "argv": list(encoder_argv[one.path.name])} for one in deliverables
         ],
+        "sidecars": [sidecar_json(one) for one in sidecars],
         "findings": [finding_json(finding) for finding in findings],
         "seams": [{**seam, "frame": plan.delivery_frame(seam["native_frame"])} for seam in join["seams"]],
         "contact_sheet": contact_name(plan),
@@ -161,7 +170,7 @@ def read_published(plan: TakePlan, folder: Path) -> dict[str, Any] | None:
     try:
         document: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         key = document["take"]["key"]
-        files = document["deliverables"]
+        files = [*document["deliverables"], *document.get("sidecars", [])]
     except FileNotFoundError:
         if folder.exists():
             raise StepError(f"{folder} exists without a manifest; Dailies did not make it, move it away") from None

@@ -34,6 +34,7 @@ from catalogs.footage import Clip, Deliverable, Finding, Master, Severity
 from catalogs.timebase import FrameRange
 from models.interface import FrameInterpolator
 from tasks import engines
+from tasks.c2pa_sign import Signer
 from tasks.encode import encode_master
 from tasks.fall import retime_or_fall
 from tasks.generate import Beside, generate_window
@@ -41,6 +42,7 @@ from tasks.handover import Generated
 from tasks.inspect import Expectation, inspect_deliverable
 from tasks.join import join_clips
 from tasks.keep import Guard, Kept, attempt, forget, keep, recall
+from tasks.marks import is_marked, mark, marks_of, write_sidecars
 from tasks.plan import PlannedDelivery, TakePlan, Window, content_key
 from tasks.progress import Progress, announce
 from tasks.publish import manifest, publish
@@ -70,6 +72,8 @@ class Place:
     """Folder of model weights."""
     guard: Guard = nullcontext
     """Asked before anything gets its final name: whether this attempt is still the one that may."""
+    signer: Signer | None = None
+    """Who signs what is delivered; None if nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +250,8 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
     stills_key = content_key(step="stills", master=plan.master_key, frames=frames)
     found = {planned.file: recall(folder / planned.file, key=planned.key) for planned in plan.deliveries}
     stills = recall(place.work / "stills", key=stills_key)
-    missing = [planned for planned in plan.deliveries if found[planned.file] is None]
+    marks = marks_of(plan, place.signer)
+    missing = [planned for planned in plan.deliveries if not is_marked(found[planned.file], marks)]
     made = bool(missing) or stills is None
     if made:
         with attempt(place.work) as own:
@@ -259,9 +264,10 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
                 height=plan.delivery_height,
                 slate=plan.slate,
                 stills=() if stills else frames,
+                tags=marks.tags,
             )
             for planned in missing:
-                notes = {"argv": list(report.argv)}
+                notes = {"argv": list(report.argv), **mark(own / planned.file, marks)}
                 made_file, file = own / planned.file, folder / planned.file
                 found[planned.file] = keep(made_file, file, key=planned.key, notes=notes, guard=place.guard)
             if stills is None:
@@ -341,8 +347,12 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             caption=[plan.shot.prompt, *notices[1:]],
             badge=notices[0] if notices else "",
         )
+        marks = marks_of(plan, place.signer)
+        sidecars = write_sidecars(evidence.encoded.files, own, marks)
         document = manifest(
             plan,
+            marks=marks,
+            sidecars=sidecars,
             card=card,
             join=evidence.join,
             master=evidence.master,
@@ -362,7 +372,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
         path = publish(
             plan,
             place.version,
-            files=evidence.encoded.files,
+            files=(*evidence.encoded.files, *sidecars),
             contact_sheet=sheet,
             findings=evidence.findings,
             document=document,

@@ -110,6 +110,7 @@ CELLS: list[tuple[str, dict[str, str]]] = [
     ("E328", {"anchors": "a.png"}),
     ("E329", {"anchors": "2s=a.png"}),
     ("E336", {"retimer": "minterpolate"}),
+    ("E337", {"Digital Source Type": "digitalCapture"}),
     ("E401", {"plate": ""}),
     ("E402", {"plate": "nothing.png"}),
     ("E402", {"plate": "n" * 5000}),

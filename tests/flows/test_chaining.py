@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rendering import House
+from shipped_schemas import complaints
 from tiny_house import install
 
 from tasks.frames import read_frames
@@ -63,6 +64,8 @@ def test_each_kind_of_context_makes_a_shot(tiny: House, kind: str, ffmpeg: str) 
     [report] = tiny.json("render")["shots"]
     assert report["status"] == "review"
     manifest = _manifest(report)
+    assert complaints("manifest", manifest) == []
+    assert manifest["digital_source_type"].endswith("/trainedAlgorithmicMedia")
     planned = manifest["plan"]["windows"]
     assert [window["kind"] for window in planned[1:]] == [kind] * (len(planned) - 1)
     assert plan["experimental"] is (kind != "frame")
