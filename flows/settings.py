@@ -24,6 +24,7 @@ VARIABLES: Mapping[str, str] = {
     "DAILIES_PLATES": "root of all plates; default the shot list's folder",
     "DAILIES_RETIMER": "what retimes, such as rife-torch device=cuda:0 tta=temporal; default the best that runs",
     "DAILIES_ENGINE": "engine for every shot, such as animatic to preview a list; default the shot's own model",
+    "DAILIES_ENCODER": "nvenc to encode H.265 on an NVIDIA card that can; default x265 on the processor",
     "DAILIES_NIGHT": "when the nightly batch begins and must have ended; default 19:00-07:00",
     "DAILIES_TIMEZONE": "IANA name of the time zone of DAILIES_NIGHT; default the machine's, else UTC",
     "DAILIES_NOTIFY": "Prefect notification blocks to tell, such as slack-webhook/night-desk; default none",
@@ -94,6 +95,8 @@ class Settings:
     """Shots that are finished at once on this machine."""
     patience: float = 1800.0
     """Seconds without progress after which a run counts as hung, until it has measured its own steps."""
+    encoder: str = ""
+    """Who encodes H.265: `nvenc`, or empty for x265."""
     worker: str = ""
     """Name of the worker that started this process, such as `gpu-0`; empty if none did."""
 
@@ -121,6 +124,7 @@ class Settings:
             notify=_blocks(given.get("DAILIES_NOTIFY", "")),
             workers_cpu=_count(given.get("DAILIES_WORKERS_CPU", "")),
             patience=_seconds(given.get("DAILIES_PATIENCE", "")),
+            encoder=_encoder(given.get("DAILIES_ENCODER", "")),
             worker=given.get(WORKER, ""),
         )
 
@@ -134,6 +138,7 @@ class Settings:
             "DAILIES_PLATES": str(self.plates or ""),
             "DAILIES_ENGINE": self.engine,
             "DAILIES_RETIMER": str(self.retimer),
+            "DAILIES_ENCODER": self.encoder,
             "DAILIES_NIGHT": str(self.night),
             "DAILIES_TIMEZONE": self.night.zone,
             "DAILIES_NOTIFY": " ".join(self.notify),
@@ -170,6 +175,12 @@ def _wish(given: str) -> RetimerWish:
         return parse_wish(given)
     except RetimerWishError as error:
         raise MachineNotReadyError(f"DAILIES_RETIMER is {given!r}: {error}") from error
+
+
+def _encoder(given: str) -> str:
+    if given not in ("", "x265", "nvenc"):
+        raise MachineNotReadyError(f"DAILIES_ENCODER is {given!r}; use nvenc, or x265, which is the default")
+    return "" if given == "x265" else given
 
 
 def _blocks(given: str) -> tuple[str, ...]:

@@ -214,7 +214,14 @@ def plan_json(plan: TakePlan, *, card: Card | None = None) -> dict[str, Any]:
             "sha256": plan.interpolator.sha256,
         },
         "deliverables": [
-            {"kind": delivery.kind, "option": delivery.option, "file": delivery.file} for delivery in plan.deliveries
+            {
+                "kind": delivery.kind,
+                "option": delivery.option,
+                "quality": delivery.quality,
+                "extras": list(delivery.extras),
+                "file": delivery.file,
+            }
+            for delivery in plan.deliveries
         ],
         "seconds": round(cost.seconds, 1),
         "measured_on": card.measured_on if card and card.engine == plan.spec.engine else "",
