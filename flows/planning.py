@@ -334,4 +334,5 @@ def checks(settings: Settings) -> Sequence[Check]:
         weights=settings.weights,
         database=database,
         retimer=settings.retimer,
+        encoder=settings.encoder,
     )

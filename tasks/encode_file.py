@@ -23,6 +23,7 @@ from catalogs.formats import delivery_complaints
 from catalogs.shot import Delivery
 from catalogs.timebase import rate_label
 from tasks.captions import Caption
+from tasks.dryrun import delivery_bytes
 from tasks.encode import encode_master
 from tasks.errors import PlanError, StepError
 from tasks.inspect import Expectation, inspect_deliverable
@@ -35,8 +36,6 @@ from tasks.source import Source
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST: Final = 128  # characters of a slate: with rate, words and ending it stays below every system's 255
-_BYTES_A_PIXEL: Final = {"exr": 6.0, "png": 6.0, "prores": 1.0}  # at most, of noise; films of variable rate take less
-_OTHERS: Final = 0.6  # bytes a pixel of those at `master`, of noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def plan_files(
 def estimated_bytes(plan: FileEncoding) -> int:
     """Disk that the files may take at most, of pictures that do not compress."""
     pixels = plan.source.frames * plan.source.width * plan.source.height
-    return round(sum(pixels * _BYTES_A_PIXEL.get(one.kind, _OTHERS) for one in plan.deliveries))
+    return round(pixels * sum(map(delivery_bytes, plan.deliveries)))
 
 
 def encode_file(plan: FileEncoding, *, ffmpeg: str, overwrite: bool = False) -> FileEncoded:

@@ -36,6 +36,9 @@ PREVIEW_BYTES: Final = 2_000_000
 _TRIES: Final = ((480, 70), (480, 45), (360, 40), (240, 30), (160, 20))
 """Longest side and quality, until the bytes suffice; noise needs the last, a calm shot the first."""
 
+_HOPELESS: Final = 3
+"""Bytes of all frames by themselves, over the limit, that no likeness between moving frames makes up for."""
+
 _QUALITY: Final = 85
 
 
@@ -58,6 +61,9 @@ def write_preview(pictures: Sequence[Path], target: Path, *, rate: Fraction, fra
     marks = [round(1000 * index * step / rate) for index in range(len(opened) + 1)]
     lasts = [after - before for before, after in pairwise(marks)]
     for side, quality in _TRIES:
+        # a guess from one frame saves the tries that noise would fail, which take as long as those that succeed
+        if len(opened) * _bytes(_within(opened[len(opened) // 2], side), quality) > _HOPELESS * PREVIEW_BYTES:
+            continue
         stream = io.BytesIO()
         small = [_within(picture, side) for picture in opened]
         # method 2: a third of the time of 4 for a twentieth more bytes
@@ -88,6 +94,13 @@ def _opened(path: Path) -> Image.Image:
             return image.convert("RGB")
     except (OSError, SyntaxError) as error:
         raise MediaError(f"still {path.name} does not open: {error}; render the shot again") from error
+
+
+def _bytes(picture: Image.Image, quality: int) -> int:
+    """Of one frame by itself."""
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=quality, method=0)
+    return stream.tell()
 
 
 def _within(picture: Image.Image, side: int) -> Image.Image:

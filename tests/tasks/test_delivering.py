@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import date
 from fractions import Fraction
@@ -14,8 +15,8 @@ import pytest
 from catalogs.footage import Master
 from catalogs.shot import DELIVERY_OPTIONS, Delivery
 from tasks.captions import BRIGHTEST, SHADE, Caption, band_rows, strip_frames
-from tasks.encode import encode_master
-from tasks.errors import MachineNotReadyError
+from tasks.encode import NICENESS, encode_master
+from tasks.errors import FfmpegError, MachineNotReadyError
 from tasks.ffmpeg import master_argv
 from tasks.frames import FrameWriter
 from tasks.inspect import Expectation, inspect_deliverable
@@ -23,6 +24,7 @@ from tasks.naming import file_name, lead_frames, reel_name, start_timecode
 from tasks.nvenc import problem, require
 from tasks.plan import PlannedDelivery
 from tasks.tracks import read_tracks
+from tasks.transient import is_transient
 
 SLATE = "AGM_SH0010_v001"
 WIDTH, HEIGHT, FRAMES = 192, 108, 5
@@ -239,3 +241,40 @@ def test_nvenc_is_refused_with_the_probes_reason(tmp_path: Path, ffmpeg: str) ->
     with pytest.raises(MachineNotReadyError):
         encode_master(master, planned, folder, ffmpeg=ffmpeg, width=WIDTH, height=HEIGHT, slate=SLATE)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["h265", "webm", "prores"])
+def test_a_full_disk_is_named_and_passes(text: str, tmp_path: Path, ffmpeg: str) -> None:
+    """Writing to a full device ends with the system's words and the slate, and may be tried again."""
+    one = Delivery.parse(text)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "a").symlink_to("/dev/full")
+    master = master_of(tmp_path, ffmpeg, frames=40)
+    with pytest.raises(FfmpegError, match=f"{SLATE}: encode") as failed:
+        encode_master(
+            master,
+            [PlannedDelivery(one.kind, one.option, "a", "")],
+            folder,
+            ffmpeg=ffmpeg,
+            width=WIDTH,
+            height=HEIGHT,
+            slate=SLATE,
+        )
+    assert "No space left on device" in str(failed.value)
+    assert is_transient(failed.value)
+
+
+def test_encoders_stand_back(tmp_path: Path, ffmpeg: str) -> None:
+    """The encode runs five steps nicer than the program that started it."""
+    told = tmp_path / "nice"
+    spy = tmp_path / "ffmpeg"
+    spy.write_text(f'#!/bin/sh\nnice > "{told}"\nexec "{ffmpeg}" "$@"\n')
+    spy.chmod(0o755)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    planned = [PlannedDelivery("h264", "high", "a.mp4", "")]
+    encode_master(
+        master_of(tmp_path, ffmpeg), planned, folder, ffmpeg=str(spy), width=WIDTH, height=HEIGHT, slate=SLATE
+    )
+    assert int(told.read_text()) == min(19, os.nice(0) + NICENESS)
