@@ -14,7 +14,7 @@ import pytest
 
 from catalogs.footage import Master
 from catalogs.shot import DELIVERY_OPTIONS, Delivery
-from tasks.captions import BRIGHTEST, SHADE, Caption, band_rows, strip_frames
+from tasks.captions import SHADE, Caption, band_rows, strip_frames
 from tasks.encode import NICENESS, encode_master
 from tasks.errors import FfmpegError, MachineNotReadyError
 from tasks.ffmpeg import master_argv
@@ -160,7 +160,7 @@ def test_a_slate_precedes_the_picture(tmp_path: Path, ffmpeg: str) -> None:
     for before, after in zip(plain, slated[1:], strict=True):
         assert abs(before.mean() - after.mean()) < 1
     assert np.median(slated[0]) < 40
-    assert 150 < slated[0].max() <= 255 * BRIGHTEST + 5
+    assert 150 < slated[0].max() <= 255 * 0.8 + 5
     assert read_tracks(found["h264:master:slate"][0]).timecode == "00:00:41:16"
 
 
@@ -173,7 +173,7 @@ def test_burnt_in_words_change_from_frame_to_frame(tmp_path: Path, ffmpeg: str) 
         assert np.abs(before[:-rows] - after[:-rows]).max() <= 3
         band = after[-rows:]
         assert abs(np.median(band) - before.mean() * (1 - SHADE)) < 3
-        assert band.max() <= 255 * BRIGHTEST + 3
+        assert band.max() <= 255 * 0.8 + 3
     assert np.abs(burnt[1][-rows:] - burnt[2][-rows:]).max() > 60
 
 
@@ -183,7 +183,7 @@ def test_the_band_says_number_and_timecode(tmp_path: Path, ffmpeg: str) -> None:
     strips = list(strip_frames(words, width=640, rows=18))
     assert len(strips) == 3
     assert all(strip.shape == (36, 640, 3) for strip in strips)
-    assert max(int(strip[:18].max()) for strip in strips) <= round(BRIGHTEST * 65535)
+    assert max(int(strip[:18].max()) for strip in strips) <= round(0.8 * 65535)
     left = [strip[18:, :200] for strip in strips]
     assert (left[0] == left[1]).all()
     assert left[0].max() > 65000
@@ -266,10 +266,10 @@ def test_a_full_disk_is_named_and_passes(text: str, tmp_path: Path, ffmpeg: str)
 
 
 def test_encoders_stand_back(tmp_path: Path, ffmpeg: str) -> None:
-    """The encode runs five steps nicer than the program that started it."""
+    """The encode runs five steps nicer than whoever started it, as a program and, on Linux, as a session."""
     told = tmp_path / "nice"
     spy = tmp_path / "ffmpeg"
-    spy.write_text(f'#!/bin/sh\nnice > "{told}"\nexec "{ffmpeg}" "$@"\n')
+    spy.write_text(f'#!/bin/sh\nnice > "{told}"; cat /proc/self/autogroup >> "{told}"\nexec "{ffmpeg}" "$@"\n')
     spy.chmod(0o755)
     folder = tmp_path / "out"
     folder.mkdir()
@@ -277,4 +277,7 @@ def test_encoders_stand_back(tmp_path: Path, ffmpeg: str) -> None:
     encode_master(
         master_of(tmp_path, ffmpeg), planned, folder, ffmpeg=str(spy), width=WIDTH, height=HEIGHT, slate=SLATE
     )
-    assert int(told.read_text()) == min(19, os.nice(0) + NICENESS)
+    own, *session = told.read_text().splitlines()
+    assert NICENESS > 0
+    assert int(own) == min(19, os.nice(0) + NICENESS)
+    assert all(line.endswith(f" nice {NICENESS}") for line in session)
