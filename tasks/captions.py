@@ -60,7 +60,7 @@ class Caption:
     """Of `frames`, how many at each end are handles."""
     notes: str = ""
     by: str = ""
-    """Who made it."""
+    """Who submitted it."""
 
     def rows(self) -> list[tuple[str, str]]:
         """What stands on the slate, field by field."""
@@ -73,7 +73,7 @@ class Caption:
             ("date", self.day.isoformat()),
             ("frames", f"{FIRST_FRAME}-{last} ({self.frames}){handles}, {rate_display(self.rate)} fps"),
             ("timecode", f"{timecode(FIRST_FRAME, self.rate)} - {timecode(last, self.rate)}"),
-            ("made by", self.by),
+            ("sent by", self.by),
             ("notes", self.notes),
         ]
         return [(field, value) for field, value in told if value]
