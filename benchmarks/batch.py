@@ -19,7 +19,16 @@ from typing import Any
 from report import table, write
 
 ROOT = Path(__file__).resolve().parent.parent
-INSIDE = ("generate_window", "join_clips", "retime_clip", "encode_master", "inspect_deliverable", "contact_sheet")
+INSIDE = (
+    "generate_window",
+    "join_clips",
+    "retime_clip",
+    "encode_master",
+    "inspect_deliverable",
+    "contact_sheet",
+    "write_preview",
+    "write_thumbnail",
+)
 """Functions of tasks.steps whose time counts as work."""
 
 

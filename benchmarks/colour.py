@@ -12,7 +12,6 @@ A patch's error is that of its mean, as a colorimeter sees it; `worst pixel` is 
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -26,10 +25,11 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from catalogs.footage import Master
-from catalogs.shot import DELIVERY_OPTIONS
+from catalogs.shot import DELIVERY_OPTIONS, Delivery
 from tasks.encode import encode_master
 from tasks.ffmpeg import master_argv
 from tasks.frames import FrameWriter
+from tasks.naming import file_name
 from tasks.plan import PlannedDelivery
 
 # the classic chart of 24 (sRGB, 8 bits)
@@ -43,8 +43,7 @@ SIDE = 48  # pixels of a patch
 INSET = 8  # pixels at its edges that are not measured: neighbours share chroma samples there
 RAMP = 1024  # columns, one 10-bit step each
 FRAMES = 6
-KINDS = tuple(DELIVERY_OPTIONS)
-FILES = {"h265": "c.mp4", "prores": "c.mov", "webm": "c.webm", "h264": "d.mp4", "png": "c_png"}
+KINDS = (*DELIVERY_OPTIONS, "h265:master", "prores:proxy", "prores:4444", "webm:av1")
 
 Picture = NDArray[np.float64]
 
@@ -72,7 +71,7 @@ def ramp() -> Picture:
 
 
 def encode(picture: Picture, folder: Path, *, ffmpeg: str, kinds: tuple[str, ...] = KINDS) -> dict[str, Path]:
-    """A master of FRAMES equal frames and its deliverables, kind -> path."""
+    """A master of FRAMES equal frames and its deliverables, delivery -> path."""
     folder.mkdir()
     height, width, _ = picture.shape
     path = folder / "master.mkv"
@@ -82,7 +81,10 @@ def encode(picture: Picture, folder: Path, *, ffmpeg: str, kinds: tuple[str, ...
     ) as writer:
         for _ in range(FRAMES):
             writer.write(np.round(picture * 65535).astype(np.uint16))
-    planned = [PlannedDelivery(kind, DELIVERY_OPTIONS[kind][0], FILES[kind], "") for kind in kinds]
+    wanted = [Delivery.parse(kind) for kind in kinds]
+    planned = [
+        PlannedDelivery(one.kind, one.option, file_name(one, begin="c"), "", one.quality, one.extras) for one in wanted
+    ]
     encode_master(
         Master(path, "", 0, FRAMES, rate, width, height),
         planned,
@@ -92,7 +94,7 @@ def encode(picture: Picture, folder: Path, *, ffmpeg: str, kinds: tuple[str, ...
         height=height,
         slate="chart",
     )
-    return {item.kind: folder / item.file for item in planned}
+    return {kind: folder / one.file for kind, one in zip(kinds, planned, strict=True)}
 
 
 def samples(frame: av.VideoFrame) -> list[Picture]:
@@ -107,7 +109,12 @@ def samples(frame: av.VideoFrame) -> list[Picture]:
 
 
 def to_rgb(frame: av.VideoFrame) -> Picture:
-    """R'G'B', 0 to 1, not clipped, from BT.709 limited range (ITU-R BT.709-6, items 3.3 to 3.5), or from 16-bit RGB."""
+    """R'G'B', 0 to 1, not clipped: from BT.709 limited range (ITU-R BT.709-6, items 3.3 to 3.5), from 16-bit RGB, or by
+    sRGB's curve (IEC 61966-2-1) from linear half floats."""
+    if frame.format.name == "gbrpf16le":
+        rows = [np.frombuffer(plane, "<f2").reshape(plane.height, -1)[:, : plane.width] for plane in frame.planes]
+        light = np.stack([rows[2], rows[0], rows[1]], axis=-1).astype(np.float64)
+        return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055)
     if frame.format.name == "rgb48be":
         plane = frame.planes[0]
         rows = np.frombuffer(plane, ">u2").reshape(plane.height, plane.line_size // 2)[:, : plane.width * 3]
@@ -124,7 +131,7 @@ def decode(path: Path) -> list[av.VideoFrame]:
     """Every frame of a file, or of a folder of pictures."""
     if path.is_dir():
         return [frame for file in sorted(path.iterdir()) for frame in decode(file)]
-    with av.open(str(path)) as container:
+    with av.open(str(path), format="exr_pipe" if path.suffix == ".exr" else None) as container:
         return list(container.decode(video=0))
 
 
@@ -142,7 +149,7 @@ def measure(charts: Path, ramps: Path) -> Figures:
     for frame in decode(ramps):
         rgb = to_rgb(frame)
         slope = max(slope, float(np.abs(rgb.mean(axis=0) - ramp()[0]).max()))
-        luma = rgb[..., 1] if frame.format.name == "rgb48be" else samples(frame)[0]
+        luma = rgb[..., 1] if frame.format.name in ("rgb48be", "gbrpf16le") else samples(frame)[0]
         levels = max(levels, len(np.unique(np.median(luma, axis=0).round(6))))
     return Figures(round(patch * 255, 3), round(pixel * 255, 3), round(slope * 255, 3), levels)
 
@@ -155,20 +162,13 @@ def main() -> None:
         charts = encode(chart(), Path(place) / "chart", ffmpeg=ffmpeg)
         ramps = encode(ramp(), Path(place) / "ramp", ffmpeg=ffmpeg)
         figures = {kind: measure(charts[kind], ramps[kind]) for kind in KINDS}
-    print(f"{'':8} {'patch':>7} {'pixel':>7} {'ramp':>7}  levels   (errors in 1/255)")
+    print(f"{'':12} {'patch':>7} {'pixel':>7} {'ramp':>7}  levels   (errors in 1/255)")
     for kind, found in figures.items():
-        print(
-            f"{kind:8} {found.patch_error:7.2f} {found.worst_pixel:7.2f} {found.ramp_error:7.2f}  {found.ramp_levels:6}"
-        )
-    try:
-        from machine import describe
+        errors = (found.patch_error, found.worst_pixel, found.ramp_error)
+        print(f"{kind:12} {' '.join(f'{error:7.2f}' for error in errors)}  {found.ramp_levels:6}")
+    import report
 
-        machine = describe()
-    except ImportError:
-        machine = {}
-    document = {"machine": machine, "unit": "1/255", "kinds": {kind: asdict(f) for kind, f in figures.items()}}
-    target = Path(__file__).parent / "results" / "colour.json"
-    target.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    report.write("colour", {"unit": "1/255", "kinds": {kind: asdict(f) for kind, f in figures.items()}})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Final
 
 from catalogs.sheet import normal
-from catalogs.shot import CAMERAS, CODE, DELIVERY_OPTIONS, RETIMERS, Delivery
+from catalogs.shot import CAMERAS, CODE, DELIVERY_OPTIONS, EXTRAS, QUALITIES, RETIMERS, Delivery
 from catalogs.timebase import parse_rate
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -175,20 +175,20 @@ def read_deliveries(text: str) -> tuple[tuple[Delivery, ...], bool]:
         for kind, options in DELIVERY_OPTIONS.items()
     )
     words = [word for word in _BETWEEN.split(text) if word]
-    found: dict[str, Delivery] = {}
+    found: list[Delivery] = []
     for word in words:
         try:
             delivery = Delivery.parse(word)
         except ValueError as error:
             kind = word.lower().partition(":")[0]
-            allowed = ", ".join(f"{kind}:{option}" for option in DELIVERY_OPTIONS.get(kind, ()))
-            raise CellError("E319", names=allowed or names) from error
-        # Two options of one kind would have one file name.
-        if found.setdefault(delivery.kind, delivery) != delivery:
-            raise CellError("E319", names=f"one option of {delivery.kind}")
+            options = DELIVERY_OPTIONS.get(kind)
+            allowed = f"{kind}:{' or '.join(options)}, with {', '.join((*QUALITIES, *EXTRAS))}" if options else names
+            raise CellError("E319", names=allowed) from error
+        if delivery not in found:
+            found.append(delivery)
     if not found:
         raise CellError("E319", names=names)
-    return tuple(found.values()), len(words) > len(found)
+    return tuple(found), len(words) > len(found)
 
 
 def _pointed(text: str) -> str:

@@ -91,6 +91,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "E335": Kind("{detail} leaves no room for a window", "{remedy}"),
     "E336": Kind("not a retimer", "use {names}, or leave it empty for the best that runs"),
     "E337": Kind("not a digital source type of something rendered", "use {names}, or leave it empty"),
+    "E340": Kind("{delivery}: {kind} has one quality only", "leave {word} out"),
+    "E341": Kind(
+        "{delivery}: a sequence of pictures carries no sound", "leave {word} out, or ask for a film beside it"
+    ),
+    "E342": Kind("{delivery}: {word} stands on review copies only", "use {others}"),
+    "E343": Kind("{delivery} cannot be {size}: {detail}", "{remedy}"),
+    "E344": Kind("{delivery} cannot have {rate} frames a second at {size}: {detail}", "{remedy}"),
     # E4: a plate
     "E401": Kind("the model {model} needs a plate", "name the still that the shot starts from"),
     "E402": Kind("there is no such file under {root}", "check the path; folders are separated by /"),

@@ -16,6 +16,7 @@ from catalogs import columns
 from catalogs.anchors import anchor_complaints, read_anchors
 from catalogs.beats import beat_complaints
 from catalogs.columns import CellError
+from catalogs.formats import delivery_complaints
 from catalogs.loras import Loras
 from catalogs.plates import Plates, Refused
 from catalogs.problems import Complaint, Problem, problem
@@ -148,6 +149,9 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
     deliveries, repeated = row.read("deliveries", columns.read_deliveries) or (DEFAULT_DELIVERIES, False)
     if repeated:
         row.add("W303", "deliveries")
+    size = None if width is None or height is None else (width, height)
+    for complaint in delivery_complaints(deliveries, size=size, rate=rate):
+        row.add(complaint.code, complaint.column, complaint.words)
     guidance = row.read("guidance", partial(columns.read_decimal, low=0, high=100))
     shot = Shot(
         show=show or "",

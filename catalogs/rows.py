@@ -73,7 +73,7 @@ def shot_columns(shot: Shot) -> dict[str, Any]:
         "anchors": [[rate_text(anchor.at), asdict(anchor.plate)] for anchor in shot.anchors],
         "rate": rate_text(shot.rate),
         "speed": rate_text(shot.speed),
-        "deliveries": [f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
+        "deliveries": [delivery.whole for delivery in shot.deliveries],
         "extra": [list(pair) for pair in shot.metadata],
     }
 
@@ -88,7 +88,7 @@ def shot_value(row: ShotRow) -> Shot:
         anchors=tuple(Anchor(Fraction(at), Plate(**plate)) for at, plate in row.anchors),
         rate=Fraction(row.rate),
         speed=Fraction(row.speed),
-        deliveries=tuple(Delivery(*text.split(":", 1)) for text in row.deliveries),
+        deliveries=tuple(Delivery.parse(text) for text in row.deliveries),
         metadata=tuple((name, value) for name, value in row.extra),
     )
 

@@ -34,12 +34,19 @@ CAMERAS: Final = (
 
 DELIVERY_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "h265": ("main10",),
-    "prores": ("hq",),
-    "webm": ("vp9",),
+    "prores": ("hq", "proxy", "lt", "422", "4444"),
+    "webm": ("vp9", "av1"),
     "h264": ("high",),
     "png": ("16",),
+    "exr": ("half",),
 }
 """Kinds of deliverable and the options each takes; the first option is the default."""
+
+QUALITIES: Final = ("client", "review", "master")
+"""How much a delivery of variable rate may lose; the first is the default. Which kinds have them: catalogs.formats."""
+
+EXTRAS: Final = ("silent", "slate", "burnin")
+"""What a delivery may have besides the picture: a silent sound track, a slate in front, words burnt in."""
 
 RETIMERS: Final = ("rife", "flow", "any")
 """What a shot may ask of whoever makes its delivery rate."""
@@ -73,23 +80,59 @@ class Delivery:
     """One kind of file that the client is to receive."""
 
     kind: str
-    """A key of DELIVERY_OPTIONS: h265, prores, webm, h264 or png."""
+    """A key of DELIVERY_OPTIONS: h265, prores, webm, h264, png or exr."""
     option: str
     """A variant of that kind, such as the ProRes profile."""
 
+    quality: str = ""
+    """`review` or `master`; empty for `client`, and for kinds that have one quality only."""
+    extras: tuple[str, ...] = ()
+    """Words of EXTRAS, in their order there, without repeats."""
+
     @classmethod
     def parse(cls, text: str) -> Delivery:
-        """`prores` or `prores:hq`. Raises ValueError naming what is allowed."""
-        kind, _, option = text.strip().lower().partition(":")
+        """`prores`, `prores:hq`, `h264:review:burnin`: the kind, then words in any order.
+
+        Raises ValueError naming what is allowed. Whether a kind can have what is asked, catalogs.formats says.
+        """
+        kind, *words = (word.strip() for word in text.strip().lower().split(":"))
         if kind not in DELIVERY_OPTIONS:
             raise ValueError(f"unknown delivery {text.strip()!r}; use {', '.join(DELIVERY_OPTIONS)}")
-        options = DELIVERY_OPTIONS[kind]
-        if option and option not in options:
-            raise ValueError(f"{kind} has no option {option!r}; use {', '.join(options)}")
-        return cls(kind, option or options[0])
+        options, qualities, extras = [], [], []
+        for word in filter(None, words):
+            if word in DELIVERY_OPTIONS[kind]:
+                options.append(word)
+            elif word in QUALITIES:
+                qualities.append(word)
+            elif word in EXTRAS:
+                extras.append(word)
+            else:
+                allowed = (*DELIVERY_OPTIONS[kind], *QUALITIES, *EXTRAS)
+                raise ValueError(f"{kind} has no option {word!r}; use {', '.join(allowed)}")
+        for said in (options, qualities):
+            if len(set(said)) > 1:
+                raise ValueError(f"{text.strip()!r} says {' and '.join(said)}; choose one")
+        quality = qualities[0] if qualities and qualities[0] != QUALITIES[0] else ""
+        return cls(
+            kind,
+            options[0] if options else DELIVERY_OPTIONS[kind][0],
+            quality,
+            tuple(word for word in EXTRAS if word in extras),
+        )
+
+    @property
+    def whole(self) -> str:
+        """All words, the option always: `prores:hq`, `h264:high:review:slate`. What catalogues hold."""
+        return ":".join(filter(None, (self.kind, self.option, self.quality, *self.extras)))
+
+    @property
+    def special(self) -> tuple[str, ...]:
+        """The words that are no defaults, in order: what tells two deliveries of one kind apart."""
+        option = () if self.option == DELIVERY_OPTIONS[self.kind][0] else (self.option,)
+        return (*option, *filter(None, (self.quality,)), *self.extras)
 
     def __str__(self) -> str:
-        return self.kind if self.option == DELIVERY_OPTIONS[self.kind][0] else f"{self.kind}:{self.option}"
+        return ":".join((self.kind, *self.special))
 
 
 DEFAULT_DELIVERIES: Final = (Delivery("h265", "main10"), Delivery("prores", "hq"), Delivery("webm", "vp9"))

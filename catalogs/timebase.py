@@ -138,10 +138,32 @@ def native_frames_needed(frames: int, *, native: Fraction, delivery: Fraction, s
     return math.ceil((frames - 1) * native * speed / delivery) + 1
 
 
+DROPPED = {Fraction(30000, 1001): 2, Fraction(60000, 1001): 4}
+"""Rates counted in drop-frame timecode, and the labels left out at each minute that 10 does not divide."""
+
+FASTEST_TIMECODE = 60
+"""Nominal frames per second up to which a container gets a timecode track: the frames of a label have two digits."""
+
+
 def timecode(frame: int, rate: Fraction) -> str:
-    """Non-drop timecode of a frame number at the nominal (rounded) rate: 1001 at 24 is 00:00:41:17."""
+    """The SMPTE label of a frame number at the nominal (rounded) rate: 1001 at 24 is 00:00:41:17.
+
+    29.97 and 59.94 are counted in drop-frame, with a semicolon before the frames: labels follow the clock to within two
+    of their frames, by leaving out numbers, never frames (SMPTE ST 12-1, 5.2.2). All else is counted without gaps.
+    """
     nominal = max(1, round(rate))
+    dropped = DROPPED.get(rate, 0)
+    if dropped:
+        minute = 60 * nominal - dropped
+        tens, rest = divmod(frame, 10 * minute + dropped)
+        # the first minute of ten has all its labels
+        frame += dropped * (9 * tens + max(0, rest - dropped) // minute)
     total, frames = divmod(frame, nominal)
     minutes, secs = divmod(total, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{secs:02d}:{frames:02d}"
+    return f"{hours:02d}:{minutes:02d}:{secs:02d}{';' if dropped else ':'}{frames:02d}"
+
+
+def has_timecode(rate: Fraction) -> bool:
+    """Whether a rate has timecode that editors agree on: whole, or whole times 1000/1001, up to 60."""
+    return 1 <= round(rate) <= FASTEST_TIMECODE and rate in (round(rate), Fraction(round(rate) * 1000, 1001))

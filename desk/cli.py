@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from desk.clean_cli import clean
+from desk.encode_cli import encode
 from desk.export_cli import export
 from desk.retime_cli import retime
 from desk.weights_cli import app as weights_app
@@ -39,6 +40,7 @@ app.add_typer(weights_app, name="weights")
 app.command()(clean)
 app.command()(export)
 app.command()(retime)
+app.command()(encode)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Shots = Annotated[

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from models.retimers import RetimerWish
     from tasks.progress import Progress
     from tasks.retime_file import FileRetimed, FileRetiming
+    from tasks.source import Source
 
 SIGNALLED = 128  # and the signal's number: what a shell reports
 
@@ -65,10 +66,10 @@ def retime(
     from tasks.stopping import STOPPING
 
     settings = Settings.read()
-    rate, slowed = _rate(fps, "--fps"), _speed(speed)
+    rate, slowed = read_rate(fps, "--fps"), _speed(speed)
     wish = _wish(settings.retimer, engine, device=device, model=model, tta=tta, uhd=uhd)
     _check_workers(workers)
-    source = look_at(clip, rate=_rate(from_fps, "--from-fps") if from_fps else None)
+    source = look_at(clip, rate=read_rate(from_fps, "--from-fps") if from_fps else None)
     plan = plan_file(source, out, rate=rate, speed=slowed)
     check_target(plan, overwrite=overwrite)
     interpolator = retimers.interpolator(settings.weights, wish=wish)
@@ -79,7 +80,7 @@ def retime(
         _told(plan, interpolator.spec, None, as_json=as_json)
         return
     try:
-        with STOPPING.on_sigterm(), _bar(clip.name):
+        with STOPPING.on_sigterm(), bar(clip.name):
             made = retime_file(plan, interpolator, ffmpeg=settings.ffmpeg, workers=workers, overwrite=overwrite)
     except KeyboardInterrupt:
         show.say("Interrupted; nothing was written.", "yellow")
@@ -87,7 +88,8 @@ def retime(
     _told(plan, interpolator.spec, made, as_json=as_json)
 
 
-def _rate(text: str, option: str) -> Fraction:
+def read_rate(text: str, option: str) -> Fraction:
+    """A rate that an option gives, frames per second. Raises PlanError."""
     from catalogs.timebase import parse_rate
     from tasks.errors import PlanError
 
@@ -135,7 +137,7 @@ def _wish(standing: RetimerWish, engine: str, *, device: str, model: str, tta: s
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[None]:
+def bar(name: str) -> Iterator[None]:
     """A bar on a terminal; elsewhere a line from time to time, for whoever reads the log."""
     import logging
 
@@ -181,6 +183,21 @@ def _lines(name: str) -> Callable[[Progress], None]:
     return listen
 
 
+def source_json(source: Source) -> dict[str, Any]:
+    """A video file that somebody brings, as commands print it."""
+    from catalogs.timebase import rate_text
+
+    return {
+        "path": str(source.path),
+        "frames": source.frames,
+        "rate": rate_text(source.rate),
+        "width": source.width,
+        "height": source.height,
+        "codec": source.codec,
+        "pix_fmt": source.pix_fmt,
+    }
+
+
 def _told(plan: FileRetiming, spec: InterpolatorSpec, made: FileRetimed | None, *, as_json: bool) -> None:
     from catalogs.timebase import rate_display, rate_text
     from desk import show
@@ -192,15 +209,7 @@ def _told(plan: FileRetiming, spec: InterpolatorSpec, made: FileRetimed | None, 
         counts = {} if made is None else {key: value for key, value in asdict(made.report).items() if key != "frames"}
         show.document(
             {
-                "source": {
-                    "path": str(source.path),
-                    "frames": source.frames,
-                    "rate": rate_text(source.rate),
-                    "width": source.width,
-                    "height": source.height,
-                    "codec": source.codec,
-                    "pix_fmt": source.pix_fmt,
-                },
+                "source": source_json(source),
                 "output": str(plan.target),
                 "frames": plan.frames,
                 "rate": rate_text(plan.rate),

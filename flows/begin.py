@@ -98,6 +98,7 @@ def make_ready(record: ShotRecord, settings: Settings, wishes: Wishes) -> Ready:
         weights=settings.weights,
         profile=wishes.profile,
         allow_smaller=wishes.allow_smaller,
+        encoder=settings.encoder,
     )
     ready = Ready(prepared, interpolator, max(1, record.version), may_fall(shot, require_rife=required))
     ready.plan(ready.version)

@@ -161,7 +161,8 @@ def _planned(
     """One shot's plan, the way its model would run here, and what stands against it."""
     shot, version = record.shot, _next_version(record)
     interpolator, falls = wished.spec(shot), wished.may_fall(shot)
-    ready = prepare(shot, engine=settings.engine, weights=settings.weights, profile=profile)
+    weights, encoder = settings.weights, settings.encoder
+    ready = prepare(shot, engine=settings.engine, weights=weights, profile=profile, encoder=encoder)
     plan = ready.plan(interpolator, version=version, may_fall=falls)
     card = engines.card_of(ready.spec, settings.weights)
     found, timed = None, timed_on(None, "")
@@ -343,4 +344,5 @@ def checks(settings: Settings) -> Sequence[Check]:
         database=database,
         retimer=settings.retimer,
         c2pa=settings.c2pa,
+        encoder=settings.encoder,
     )

@@ -27,6 +27,7 @@ VARIABLES: Mapping[str, str] = {
     "DAILIES_ENGINE": "engine for every shot, such as animatic to preview a list; default the shot's own model",
     "DAILIES_C2PA_CERT": "certificate chain (PEM) that signs MP4, MOV and WebM with C2PA; default none signs",
     "DAILIES_C2PA_KEY": "its private key (PEM, without a password)",
+    "DAILIES_ENCODER": "nvenc to encode H.265 on an NVIDIA card that can; default x265 on the processor",
     "DAILIES_NIGHT": "when the nightly batch begins and must have ended; default 19:00-07:00",
     "DAILIES_TIMEZONE": "IANA name of the time zone of DAILIES_NIGHT; default the machine's, else UTC",
     "DAILIES_NOTIFY": "Prefect notification blocks to tell, such as slack-webhook/night-desk; default none",
@@ -99,6 +100,8 @@ class Settings:
     """Shots that are finished at once on this machine."""
     patience: float = 1800.0
     """Seconds without progress after which a run counts as hung, until it has measured its own steps."""
+    encoder: str = ""
+    """Who encodes H.265: `nvenc`, or empty for x265."""
     worker: str = ""
     """Name of the worker that started this process, such as `gpu-0`; empty if none did."""
 
@@ -127,6 +130,7 @@ class Settings:
             notify=_blocks(given.get("DAILIES_NOTIFY", "")),
             workers_cpu=_count(given.get("DAILIES_WORKERS_CPU", "")),
             patience=_seconds(given.get("DAILIES_PATIENCE", "")),
+            encoder=_encoder(given.get("DAILIES_ENCODER", "")),
             worker=given.get(WORKER, ""),
         )
 
@@ -142,6 +146,7 @@ class Settings:
             "DAILIES_RETIMER": str(self.retimer),
             "DAILIES_C2PA_CERT": str(self.c2pa.certificate) if self.c2pa else "",
             "DAILIES_C2PA_KEY": str(self.c2pa.key) if self.c2pa else "",
+            "DAILIES_ENCODER": self.encoder,
             "DAILIES_NIGHT": str(self.night),
             "DAILIES_TIMEZONE": self.night.zone,
             "DAILIES_NOTIFY": " ".join(self.notify),
@@ -187,6 +192,12 @@ def _identity(certificate: str, key: str) -> Identity | None:
         there, lacking = ("DAILIES_C2PA_CERT", "DAILIES_C2PA_KEY")[:: 1 if certificate else -1]
         raise MachineNotReadyError(f"{there} is set and {lacking} is not; set both, or neither to deliver unsigned")
     return Identity(Path(certificate).expanduser().absolute(), Path(key).expanduser().absolute())
+
+
+def _encoder(given: str) -> str:
+    if given not in ("", "x265", "nvenc"):
+        raise MachineNotReadyError(f"DAILIES_ENCODER is {given!r}; use nvenc, or x265, which is the default")
+    return "" if given == "x265" else given
 
 
 def _blocks(given: str) -> tuple[str, ...]:

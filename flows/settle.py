@@ -20,6 +20,7 @@ from flows.reports import bare_report, report
 from flows.take import Published
 from flows.watching import result_artifact
 from models.interface import EngineError
+from tasks.delivered import delivered_json
 from tasks.diffusion import device_name
 from tasks.dryrun import asked_steps
 from tasks.engines import ANIMATIC
@@ -113,7 +114,10 @@ def settle(begun: Begun, made: Published, catalogue: Catalogue, seconds: Mapping
         )
     )
     sweep_superseded(place.work.parent, place.work)
-    files = [deliverable_json(made_one, str(place.version / made_one.path.name)) for made_one in made.deliverables]
+    files = [
+        {**deliverable_json(one, str(place.version / one.path.name)), **delivered_json(plan, planned)}
+        for one, planned in zip(made.deliverables, plan.deliveries, strict=True)
+    ]
     findings = [finding_json(finding) for finding in made.findings]
     done = report(
         plan,

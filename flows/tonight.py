@@ -253,7 +253,7 @@ class _Desk:
         """What a shot will take. Raises StepError or EngineError for one that cannot be rendered."""
         shot, weights = record.shot, self._settings.weights
         spec = self._spec(shot.model)
-        prepared = Prepared(shot, spec, resolve(shot, spec, weights), "")
+        prepared = Prepared(shot, spec, resolve(shot, spec, weights), "", self._settings.encoder)
         if self._wishes.get("allow_smaller"):
             prepared = smaller(prepared, weights)
         retimer, falls = self._retimers.spec(shot), self._retimers.may_fall(shot)

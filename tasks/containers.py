@@ -1,6 +1,7 @@
-"""What an MP4, MOV or WebM says about itself, read from its boxes. Pure: bytes in, values out.
+"""What an MP4, MOV, WebM or EXR says about itself, read from its boxes. Pure: bytes in, values out.
 
-Knows: ISO base media boxes and EBML elements, as far as inspection needs them. Does not know: codecs, files, findings.
+Knows: ISO base media boxes, EBML elements, EXR headers, as far as inspection needs them. Does not know: codecs,
+findings.
 Memory: a few box headers; what is in a box is skipped, never read.
 
 A decoder stops quietly where a file ends; the boxes still tell how long it was meant to be. And decoders repeat what
@@ -20,6 +21,9 @@ _VISUAL_ENTRY: Final = 78  # bytes of a VisualSampleEntry before its child boxes
 _LARGEST_STSD: Final = 1 << 20
 _EBML: Final = 0x1A45DFA3
 _SEGMENT: Final = 0x18538067
+_EXR: Final = b"\x76\x2f\x31\x01"
+_EXR_LINES: Final = {0: 1, 1: 1, 2: 1, 3: 16}  # scan lines in a block, by compression: none, RLE, ZIPS, ZIP
+_EXR_HEADER: Final = 1 << 16  # bytes of a header of ours, and then some
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +158,39 @@ def _segment_end(stream: BinaryIO, size: int) -> int:
         pass
     # no segment at all: at least one byte is missing
     return size + 1
+
+
+def exr_is_whole(stream: BinaryIO) -> bool:
+    """Whether all blocks of a single-part scan-line OpenEXR lie inside the file ("OpenEXR File Layout", openexr.com).
+
+    A decoder shows lines that are not there as black.
+    """
+    size = _size_of(stream)
+    stream.seek(0)
+    head = stream.read(min(size, _EXR_HEADER))
+    if head[:4] != _EXR:
+        return False
+    facts: dict[bytes, bytes] = {}
+    at = 8
+    while at < len(head) and head[at]:
+        name_end = head.find(b"\0", at)
+        kind_end = head.find(b"\0", name_end + 1)
+        if name_end < 0 or kind_end < 0 or kind_end + 5 > len(head):
+            return False
+        length = int.from_bytes(head[kind_end + 1 : kind_end + 5], "little")
+        facts[head[at:name_end]] = head[kind_end + 5 : kind_end + 5 + length]
+        at = kind_end + 5 + length
+    window, compression = facts.get(b"dataWindow", b""), facts.get(b"compression", b"")
+    if len(window) != 16 or len(compression) != 1 or compression[0] not in _EXR_LINES:
+        return False
+    _, top, _, bottom = struct.unpack("<4i", window)
+    count = -(-(bottom - top + 1) // _EXR_LINES[compression[0]])
+    if count <= 0 or at + 1 + 8 * count > size:
+        return False
+    stream.seek(at + 1)
+    offsets = struct.unpack(f"<{count}Q", stream.read(8 * count))
+    last: int = max(offsets)
+    if not at < last <= size - 8 or not min(offsets):
+        return False
+    stream.seek(last + 4)
+    return last + 8 + int.from_bytes(stream.read(4), "little") <= size

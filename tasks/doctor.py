@@ -24,16 +24,20 @@ from packaging.version import Version
 from catalogs.database import DatabaseFacts
 from models.retimers import ANY, RetimerWish
 from models.rife_trial import vulkan_devices
-from tasks import engines, retimers
+from tasks import engines, nvenc, retimers
 from tasks.c2pa_sign import Identity, signer
 from tasks.errors import MachineNotReadyError, MediaError, StepError
 from tasks.frames import output_of
 from tasks.keep import free_bytes
+from tasks.presets import NVENC
 
 State = Literal["ok", "warning", "missing"]
 
 ENCODERS: Final = ("libx265", "prores_ks", "libvpx-vp9", "libx264", "png", "ffv1", "ffvhuff")
 """What clips, masters and deliverables are written with."""
+
+ON_REQUEST: Final = ("libsvtav1", "exr", "aac", "libopus", "maskedmerge", "vstack", "concat")
+"""What only some deliveries need: AV1, half floats, silence, words on review copies."""
 
 FILTERS: Final = ("zscale", "split", "setparams")
 """What the colour conversion and the shared decode are built from; zscale needs libzimg."""
@@ -71,13 +75,16 @@ def examine(
     database: Callable[[], DatabaseFacts],
     retimer: RetimerWish = ANY,
     c2pa: Identity | None = None,
+    encoder: str = "",
 ) -> Sequence[Check]:
     """All checks in order. `database` looks at the catalogue's database, raising if it cannot be used. `c2pa` is what
-    deliverables are signed with; None if they are not, and then nothing is said of it.
+    deliverables are signed with; None if they are not, and then nothing is said of it. `encoder` is who shall make
+    H.265, empty for x265.
     """
     return [
         _python(),
         _ffmpeg(ffmpeg),
+        *([_nvenc(ffmpeg)] if encoder == NVENC else []),
         _home(home),
         _disk(home),
         *_database(database),
@@ -116,7 +123,17 @@ def _ffmpeg(ffmpeg: str) -> Check:
     if lacking:
         remedy = "unset DAILIES_FFMPEG: the ffmpeg that comes with Dailies has them"
         return Check("ffmpeg", "missing", f"{shown} lacks {', '.join(lacking)}", remedy, vital=True)
+    if lacking := [name for name in ON_REQUEST if name not in names]:
+        remedy = "unset DAILIES_FFMPEG, or do not ask for deliveries that need them"
+        return Check("ffmpeg", "warning", f"{shown} lacks {', '.join(lacking)}", remedy, vital=True)
     return Check("ffmpeg", "ok", f"{shown} with {', '.join(ENCODERS)}", vital=True)
+
+
+def _nvenc(ffmpeg: str) -> Check:
+    if why := nvenc.problem(ffmpeg):
+        remedy = "unset DAILIES_ENCODER for x265, or run where the card and its driver have it"
+        return Check("nvenc", "missing", f"does not encode one frame: {why}", remedy)
+    return Check("nvenc", "ok", "encodes H.265 in 10 bits")
 
 
 def _home(home: Path) -> Check:

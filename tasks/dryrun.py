@@ -13,7 +13,7 @@ from typing import Any, Final
 from catalogs.timebase import rate_text, seconds_display
 from models.cards import Card
 from models.memory import GB, tokens
-from tasks.plan import TakePlan, Window
+from tasks.plan import PlannedDelivery, TakePlan, Window
 from tasks.words import cut_seconds
 
 _RETIME_SECONDS: Final = 0.20  # per megapixel of delivery frame, flow on one core (benchmarks/retiming.py)
@@ -27,7 +27,9 @@ _DELIVERY_BYTES: Final[Mapping[str, float]] = {
     "webm": 0.5,
     "h264": 1.0,
     "png": 6.2,
+    "exr": 6.2,
 }
+_MORE_BYTES: Final[Mapping[str, float]] = {"4444": 1.5, "master": 3.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,17 @@ def estimate(plan: TakePlan, card: Card | None = None) -> Estimate:
     generated = sum(lengths) + plan.max_rerolls * max(lengths)  # rolls lie aside until one of them is chosen
     left = len(plan.windows) - 1 + plan.max_rerolls if plan.spec.carries and len(plan.windows) > 1 else 0
     joined = plan.native_frames if len(plan.windows) > 1 else 0
-    outputs = sum(_DELIVERY_BYTES[delivery.kind] for delivery in plan.deliveries)
+    outputs = sum(map(delivery_bytes, plan.deliveries))
     work = pixels * (_CLIP_BYTES * (generated + joined + plan.frames) + _LATENT_BYTES * _TAIL * left)
     finishing = plan.frames * (pixels * _RETIME_SECONDS + delivered * _ENCODE_SECONDS * len(plan.deliveries))
     seconds = generation_seconds(plan, card) + finishing / 1e6
     return Estimate(seconds, int(work + delivered * plan.frames * outputs))
+
+
+def delivery_bytes(planned: PlannedDelivery) -> float:
+    """Most bytes that a deliverable takes for a pixel of a frame, of pictures that do not compress."""
+    more = _MORE_BYTES.get(planned.option, 1.0) * _MORE_BYTES.get(planned.quality, 1.0)
+    return _DELIVERY_BYTES[planned.kind] * more
 
 
 def generation_seconds(plan: TakePlan, card: Card | None = None) -> float:
@@ -214,7 +222,14 @@ def plan_json(plan: TakePlan, *, card: Card | None = None) -> dict[str, Any]:
             "sha256": plan.interpolator.sha256,
         },
         "deliverables": [
-            {"kind": delivery.kind, "option": delivery.option, "file": delivery.file} for delivery in plan.deliveries
+            {
+                "kind": delivery.kind,
+                "option": delivery.option,
+                "quality": delivery.quality,
+                "extras": list(delivery.extras),
+                "file": delivery.file,
+            }
+            for delivery in plan.deliveries
         ],
         "seconds": round(cost.seconds, 1),
         "measured_on": card.measured_on if card and card.engine == plan.spec.engine else "",

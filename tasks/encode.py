@@ -14,14 +14,22 @@ from typing import TYPE_CHECKING, Final
 from catalogs.footage import Master
 from tasks import ffmpeg as builders
 from tasks import frames
+from tasks.captions import Caption, write_captions
 from tasks.errors import FfmpegError, MediaError
+from tasks.filters import NO_CAPTIONS, Captions
 from tasks.keep import fsync_tree
+from tasks.nvenc import require
+from tasks.presets import NVENC, preset
 from tasks.progress import Progress, announce
 
 if TYPE_CHECKING:
     from tasks.plan import PlannedDelivery
 
 NO_TAGS: Final[Mapping[str, Mapping[str, str]]] = {}
+
+
+NICENESS: Final = 5
+"""How far encoders stand back: an engine that waits for a processor to feed its GPU wastes the dearer machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class EncodeReport:
     argv: tuple[str, ...]
     """The command line, with paths reduced to names: the same on every machine."""
     files: Mapping[str, Path]
-    """Planned file name -> absolute path, in the order planned; for png the folder."""
+    """Planned file name -> absolute path, in the order planned; for a sequence the folder."""
     stills: tuple[tuple[int, Path], ...]
     """(frame counted from 0, absolute path of a small PNG), rising."""
 
@@ -47,12 +55,16 @@ def encode_master(
     slate: str,
     stills: Sequence[int] = (),
     tags: Mapping[str, Mapping[str, str]] = NO_TAGS,
+    caption: Caption | None = None,
+    conform: str = "",
 ) -> EncodeReport:
     """Encode `master` into `folder`, which exists and belongs to this attempt; everything made is flushed to disk.
 
     `width` and `height` are the delivery size in pixels. `stills` are frames counted from 0; small PNGs of them go to
-    `folder/stills`. `tags` are written into files, by container. Progress is announced in master frames.
-    Nothing planned and no stills: nothing is made.
+    `folder/stills`. `tags` are written into files, by container. `caption` is what review copies say, where any has a
+    slate or words burnt in. `conform` is the filter that makes working frames of any other file in the place of a
+    master (tasks.source). Progress is announced in master frames. Nothing planned and no stills: nothing is made. The
+    encoders stand back behind whoever feeds a GPU.
     Raises FfmpegError, named with the slate, if ffmpeg fails or is killed; MediaError if the master is missing;
     ValueError for sizes or stills that cannot be.
     """
@@ -63,9 +75,11 @@ def encode_master(
         raise MediaError(f"{slate}: the master {master.path.name} is missing; render the shot again")
     if not planned and not chosen:
         return EncodeReport((), {}, ())
+    if any(delivery.encoder == NVENC for delivery in planned):
+        require(ffmpeg)
     files = {delivery.file: folder / delivery.file for delivery in planned}
     for delivery in planned:
-        if delivery.kind == "png":
+        if preset(delivery.kind, delivery.option).sequence:
             files[delivery.file].mkdir(exist_ok=True)
     pictures = folder / "stills"
     if chosen:
@@ -73,7 +87,17 @@ def encode_master(
     argv = builders.deliverables_argv(
         ffmpeg,
         master.path,
-        [(delivery.kind, delivery.option, files[delivery.file]) for delivery in planned],
+        [
+            builders.Output(
+                delivery.kind,
+                delivery.option,
+                files[delivery.file],
+                delivery.quality,
+                delivery.extras,
+                delivery.encoder,
+            )
+            for delivery in planned
+        ],
         rate=master.rate,
         width=width,
         height=height,
@@ -82,12 +106,15 @@ def encode_master(
         title=slate,
         tags=tags,
         stills=builders.Stills(chosen, pictures) if chosen else None,
+        frames=master.frames,
+        captions=_captions(planned, caption, folder, ffmpeg=ffmpeg, size=(width, height)),
+        conform=conform,
     )
 
     def on_frame(done: int) -> None:
         announce(Progress(slate, "encode", min(done, master.frames), master.frames))
 
-    frames.run(argv, what=f"{slate}: encode", on_frame=on_frame)
+    frames.run(argv, what=f"{slate}: encode", on_frame=on_frame, nice=NICENESS)
     taken = tuple((frame, pictures / f"{index}.png") for index, frame in enumerate(chosen))
     for path in (*files.values(), *(picture for _, picture in taken)):
         if not path.exists():
@@ -95,6 +122,23 @@ def encode_master(
         fsync_tree(path)
     on_frame(master.frames)
     return EncodeReport(_named(argv, ffmpeg, folder, master.path), files, taken)
+
+
+def _captions(
+    planned: Sequence[PlannedDelivery], caption: Caption | None, folder: Path, *, ffmpeg: str, size: tuple[int, int]
+) -> Captions:
+    """The pictures of words that the planned deliveries need, written into `folder/captions`."""
+    words = {word for delivery in planned for word in delivery.extras} & {"slate", "burnin"}
+    if not words:
+        return NO_CAPTIONS
+    if caption is None:
+        raise ValueError(f"{' and '.join(sorted(words))} asked for, and nothing to say")
+    place = folder / "captions"
+    place.mkdir(exist_ok=True)
+    width, height = size
+    return write_captions(
+        caption, place, ffmpeg=ffmpeg, width=width, height=height, slate="slate" in words, burnin="burnin" in words
+    )
 
 
 def _named(argv: Sequence[str], ffmpeg: str, folder: Path, master: Path) -> tuple[str, ...]:

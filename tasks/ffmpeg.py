@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import ffmpeg as graph
 
 from catalogs.timebase import rate_text
+from tasks.filters import NO_CAPTIONS, SWS_FLAGS, Captions, Shared, counted
 from tasks.frames import WORKING_PIX_FMT
-from tasks.presets import encoder_flags, preset
+from tasks.naming import lead_frames, reel_name, start_timecode
+from tasks.presets import AUDIO, encoder_flags, preset
 
 _CLIP: Final[dict[str, Any]] = {
     # lossless, and five times as fast as FFV1 (benchmarks/working_format.py): clips are scratch, swept in the end
@@ -79,8 +81,8 @@ def master_argv(ffmpeg: str, path: Path, *, width: int, height: int, rate: Fract
     return _lossless(ffmpeg, path, width=width, height=height, rate=rate, codec=_MASTER)
 
 
-SWS_FLAGS: Final = "lanczos+accurate_rnd"
-"""How swscale works where it does (RGB to RGB: exact on 16 bits): Lanczos taps, exact rounding."""
+AUDIO_RATE: Final = 48_000
+"""Samples a second of a silent track: the rate of film and television."""
 
 STILL_SIDE: Final = 480
 """Longest side of a contact sheet's still, in pixels."""
@@ -94,6 +96,18 @@ class Stills:
     """Which frames, counted from 0, rising."""
     folder: Path
     """Absolute path of an existing folder: the k-th still becomes `k.png`, from 0."""
+
+
+class Output(NamedTuple):
+    """One file to make."""
+
+    kind: str
+    option: str
+    path: Path
+    """Absolute; for a sequence an existing folder."""
+    quality: str = ""
+    extras: tuple[str, ...] = ()
+    encoder: str = ""
 
 
 def cover_crop(width: int, height: int, *, into: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -117,39 +131,15 @@ def _sized(stream: Any, *, width: int, height: int, master_width: int, master_he
     if crop[:2] != (master_width, master_height):
         # exact: this pixel, not the nearest one that suits a chroma grid that RGB does not have
         stream = stream.filter("crop", *crop, exact=1)
-    # zimg and one slice: see _converted
+    # zimg and one slice: see converted
     resized = stream.filter("zscale", width, height, rangein="full", range="full", filter="lanczos", threads=1)
     return resized.filter("format", WORKING_PIX_FMT)
 
 
-def _converted(stream: Any, pix_fmt: str) -> Any:
-    """Delivery colour in one pixel format. Tags are set in the graph: encoders drop those given to them alone."""
-    if pix_fmt.startswith("rgb"):
-        return (
-            stream.filter("scale", in_range="full", out_range="full", flags=SWS_FLAGS)
-            .filter("format", pix_fmt)
-            # the plate's values under the plate's tag; BT.709's would make viewers apply another curve
-            .filter("setparams", range="pc", color_primaries="bt709", color_trc="iec61966-2-1", colorspace="gbr")
-        )
-    return (
-        stream.filter(
-            # zimg: swscale's luma from planar RGB is 0.45/255 too high on average, zimg's 0.003, in the same time
-            "zscale",
-            # ranges and matrix said aloud: with the wrong matrix colours move by up to 39/255
-            rangein="full",
-            range="limited",
-            matrix="709",
-            # H.264, H.265, VP9 and ProRes all take chroma to lie on the left luma sample, half way between two lines
-            chromal="left",
-            filter="lanczos",
-            # 8 bits band without it; a fixed pattern, so that still parts stay still and runs agree
-            dither="ordered" if pix_fmt == "yuv420p" else "none",
-            # one slice: with one per core, chroma at the cuts, and so every encode, would depend on the machine
-            threads=1,
-        )
-        .filter("format", pix_fmt)
-        .filter("setparams", range="tv", color_primaries="bt709", color_trc="bt709", colorspace="bt709")
-    )
+def _silence(frames: int, rate: Fraction) -> Any:
+    """A silent stereo track as long as so many frames, to the nearest of its 48000 samples a second."""
+    samples = round(frames * AUDIO_RATE / rate)
+    return graph.input(f"anullsrc=r={AUDIO_RATE}:cl=stereo,atrim=end_sample={samples}", f="lavfi").audio
 
 
 def _still_size(width: int, height: int) -> tuple[int, int]:
@@ -187,7 +177,7 @@ def _tag(argv: list[str], path: Path, tags: Mapping[str, str]) -> None:
 def deliverables_argv(
     ffmpeg: str,
     master: Path,
-    outputs: Sequence[tuple[str, str, Path]],
+    outputs: Sequence[tuple[str, str, Path] | Output],
     *,
     rate: Fraction,
     width: int,
@@ -197,59 +187,48 @@ def deliverables_argv(
     title: str,
     tags: Mapping[str, Mapping[str, str]] | None = None,
     stills: Stills | None = None,
+    frames: int = 0,
+    captions: Captions = NO_CAPTIONS,
+    conform: str = "",
 ) -> list[str]:
     """Make all deliverables of a shot in one process: one decode, one resize, one conversion per pixel format.
 
-    `outputs` are (kind, option, path), for png the path of an existing folder. `width` and `height` are the delivery
-    size: another shape than the master's is filled by a centred crop, then scaled by Lanczos. `title` is the slate,
-    `tags` what else is written into a container, by its name (mp4, mov, webm).
+    `outputs` are (kind, option, path) and what else an Output says, for a sequence the path of an existing folder.
+    `width` and `height` are the delivery size: another shape than the master's is filled by a centred crop, then scaled
+    by Lanczos. `title` is the slate, `tags` what else is written into a container, by its name (mp4, mov, webm).
+    `frames` is the master's count, needed for a silent track alone. `conform` is a filter that makes full-range RGB of
+    the master's size of any other file; empty for masters.
 
     There are three conversions for the three usual formats (4:2:0 10-bit, 4:2:2 10-bit, 4:2:0 8-bit), because each
     keeps chroma or depth that the others lack and a chain of them would round twice; VP9 and H.264 share theirs. All
-    share the lossless decode, which costs as much as an encode.
+    share the lossless decode, which costs as much as an encode. Words on review copies cost a conversion of their own.
 
     Raises ValueError if there is nothing to make, a kind is unknown or a size does not suit its chroma grid.
     """
-    wanted = [(kind, option, path, preset(kind, option).pix_fmt) for kind, option, path in outputs]
-    formats = list(dict.fromkeys(pix_fmt for *_, pix_fmt in wanted))
+    wanted = [Output(*one) for one in outputs]
     if not wanted and stills is None:
         raise ValueError(f"{title}: nothing to encode; ask for a delivery")
-    for pix_fmt in formats:
+    for pix_fmt in dict.fromkeys(preset(one.kind, one.option).pix_fmt for one in wanted):
         if (pix_fmt.startswith("yuv") and width % 2) or (pix_fmt.startswith("yuv420") and height % 2):
             raise ValueError(f"{title}: {pix_fmt} needs even sizes, {width}x{height} is not; deliver an even size")
 
-    # -r before -i: frames are counted, not timed, because Matroska rounds the master's times to milliseconds
-    source = graph.input(str(master), r=rate_text(rate)).video
+    source = _source(master, rate=rate, conform=conform)
     sized = _sized(source, width=width, height=height, master_width=master_width, master_height=master_height)
-    # square pixels, whatever rounding the crop needed; frame k at exactly k/rate
-    timed = sized.filter("setsar", "1").filter("settb", f"{rate.denominator}/{rate.numerator}").filter("setpts", "N")
-    branches = timed.split()
-    made: dict[str, Any] = {}
-    for index, pix_fmt in enumerate(formats):
-        made[pix_fmt] = _converted(branches[index], pix_fmt).split()
-
+    # square pixels, whatever rounding the crop needed
+    shared = Shared(counted(sized, rate).split(), captions, rate=rate, size=(width, height))
     results = []
-    taken = dict.fromkeys(formats, 0)
-    for kind, option, path, pix_fmt in wanted:
-        stream = made[pix_fmt][taken[pix_fmt]]
-        taken[pix_fmt] += 1
-        results.append(
-            graph.output(
-                stream,
-                _pattern(path, f"{title}.%04d.png") if kind == "png" else str(path),
-                **encoder_flags(kind, option, rate=rate, width=width),
-                # every frame of the graph once: its times are exact already, nothing is doubled or dropped
-                fps_mode="passthrough",
-                # nothing of the master's own tags; the slate is the title
-                map_metadata=-1,
-                metadata=f"title={title}",
-                # no date, no version, no random number: same pixels, same bytes
-                fflags="+bitexact",
-                **{"flags:v": "+bitexact"},
-            )
+    for one in wanted:
+        result = _output(
+            one,
+            shared.pictures(one.extras, preset(one.kind, one.option).pix_fmt),
+            title=title,
+            rate=rate,
+            width=width,
+            frames=frames,
         )
+        results.append(result)
     if stills is not None:
-        results.append(_stills(branches[len(formats)], stills, width=width, height=height))
+        results.append(_stills(shared.branch(), stills, width=width, height=height))
     argv: list[str] = graph.compile(
         graph.merge_outputs(*results) if len(results) > 1 else results[0], cmd=ffmpeg, overwrite_output=True
     )
@@ -266,3 +245,43 @@ def deliverables_argv(
         "-nostats", "-progress", "pipe:1",
         *argv[1:],
     ]  # fmt: skip
+
+
+def _source(master: Path, *, rate: Fraction, conform: str) -> Any:
+    # -r before -i: frames are counted, not timed, because Matroska rounds the master's times to milliseconds
+    if not conform:
+        return graph.input(str(master), r=rate_text(rate)).video
+    # a playlist under a clip's name leads nowhere else
+    stream = graph.input(str(master), r=rate_text(rate), protocol_whitelist="file,pipe").video
+    name, _, words = conform.partition("=")
+    settings = dict(word.split("=", 1) for word in words.split(":"))
+    return stream.filter(name, **settings).filter("format", WORKING_PIX_FMT)
+
+
+def _output(one: Output, stream: Any, *, title: str, rate: Fraction, width: int, frames: int) -> Any:
+    wanted = preset(one.kind, one.option)
+    flags = encoder_flags(one.kind, one.option, rate=rate, width=width, quality=one.quality, encoder=one.encoder)
+    streams, metadata = [stream], {}
+    if "silent" in one.extras:
+        streams.append(_silence(frames + lead_frames(one.extras), rate))
+        flags |= AUDIO[wanted.container][1]
+    if start := start_timecode(one.kind, one.extras, rate):
+        # a track of its own, where editors look for it
+        flags["timecode"] = start
+    if reel := reel_name(one.kind, title, rate):
+        # in the timecode track: an edit list finds the shot again
+        metadata["metadata:s:v:0"] = f"reel_name={reel}"
+    return graph.output(
+        *streams,
+        _pattern(one.path, f"{title}.%04d.{wanted.suffix}") if wanted.sequence else str(one.path),
+        **flags,
+        # every frame of the graph once: its times are exact already, nothing is doubled or dropped
+        fps_mode="passthrough",
+        # nothing of the master's own tags and chapters; the slate is the title
+        map_metadata=-1,
+        map_chapters=-1,
+        metadata=f"title={title}",
+        # no date, no version, no random number: same pixels, same bytes
+        fflags="+bitexact",
+        **{"flags:v": "+bitexact", **({"flags:a": "+bitexact"} if len(streams) > 1 else {}), **metadata},
+    )

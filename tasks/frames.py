@@ -14,13 +14,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -112,9 +113,17 @@ PIPE: Final = subprocess.PIPE
 
 
 def start(
-    argv: Sequence[str], *, stdout: int, stderr: int, stdin: int = subprocess.DEVNULL, pass_fds: Sequence[int] = ()
+    argv: Sequence[str],
+    *,
+    stdout: int,
+    stderr: int,
+    stdin: int = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+    nice: int = 0,
 ) -> Program:
     """Start a program that dies with us. `argv` is a list, never a shell line. Raises FfmpegError if it cannot.
+
+    `nice` is by how much it stands back behind others when processors are short.
 
     It dies with the thread that starts it, to be exact: start it from one that lives as long as it is needed.
     """
@@ -127,10 +136,23 @@ def start(
             pass_fds=tuple(pass_fds),
             # Ctrl-C is for us to answer: in a session of its own the program does not get it too
             start_new_session=True,
-            preexec_fn=follow_parent if _LIBC is not None else None,
+            preexec_fn=partial(_begin, nice) if nice or _LIBC is not None else None,
+            # AV1's encoder writes a page of settings to stderr, where ffmpeg's last words are looked for
+            env={"SVT_LOG": "1", **os.environ},
         )
     except OSError as error:
         raise FfmpegError(f"{argv[0]} does not start: {error.strerror or error}") from error
+
+
+def _begin(nice: int) -> None:
+    """What a child does between fork and exec."""
+    follow_parent()
+    os.nice(nice)
+    if nice:
+        # nice counts within a session only where Linux groups by them: two busy programs at 0 and 5, each in its own,
+        # share a core evenly, and 3 to 1 with this
+        with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as group:
+            group.write(str(nice))
 
 
 def stop(program: Program, *, patience: float = 10.0) -> None:
@@ -170,13 +192,13 @@ def why(code: int, words: str) -> str:
     return f"{ended}: {words}" if words else ended
 
 
-def run(argv: Sequence[str], *, what: str, on_frame: Callable[[int], None] | None = None) -> None:
+def run(argv: Sequence[str], *, what: str, on_frame: Callable[[int], None] | None = None, nice: int = 0) -> None:
     """Run ffmpeg to its end; `on_frame` hears the count of frames written, about twice a second.
 
     `what` names the work in the error (`encode of AGM_SH0010_v001`). Raises FfmpegError with ffmpeg's last words if
     it ends with an error or is killed.
     """
-    with start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, nice=nice) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         words = LastWords(child.stderr)

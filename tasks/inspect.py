@@ -21,15 +21,17 @@ from catalogs.timebase import FIRST_FRAME, rate_text
 from tasks.containers import Colr, video_entry
 from tasks.errors import MediaError
 from tasks.keep import bytes_of, sha256_of
-from tasks.measure import Seen, see_png, watch
+from tasks.measure import Seen, see_picture, watch
 from tasks.presets import Preset, preset
+from tasks.tracks import differences
 
 _CLOCKS: Final[Mapping[str, Fraction]] = {"webm": Fraction(1, 1000)}
 """Seconds to which a container rounds the times of frames; the others keep them exactly."""
 
 _VIDEO_TAGS: Final = ("tv", "bt709", "bt709", "bt709")
 _PNG_TAGS: Final = ("pc", "bt709", "iec61966-2-1", "gbr")
-_NUMBERED: Final = re.compile(r"^(?P<name>.+)\.(?P<number>\d{4,})\.png$")
+_EXR_TAGS: Final = ("unknown", "unknown", "linear", "unknown")
+_NUMBERED: Final = re.compile(r"^(?P<name>.+)\.(?P<number>\d{4,})\.(?P<suffix>png|exr)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Expectation:
     """What a deliverable must be."""
 
     kind: str
-    """h265, prores, webm, h264 or png."""
+    """h265, prores, webm, h264, png or exr."""
     option: str
     """The kind's variant, such as the ProRes profile."""
     frames: int
@@ -48,18 +50,27 @@ class Expectation:
     """Pixels."""
     height: int
     """Pixels."""
+    timecode: str | None = None
+    """Of the file's first frame, empty for no timecode track; None: not looked at, and so for the reel."""
+    reel: str = ""
+    """What the timecode track calls the reel."""
+    silent: bool | None = None
+    """Whether there is one silent sound track, or none at all; None: not looked at."""
+    lead: int = 0
+    """Of `frames`, how many stand before the picture: the slate."""
 
 
 def inspect_deliverable(path: Path, expected: Expectation) -> tuple[Deliverable, tuple[Finding, ...]]:
     """Decode `path` to its last frame and compare it with `expected`.
 
-    For png `path` is the folder. An empty or unreadable file is described with zeros and has a `truncated` finding.
+    For png and exr `path` is the folder. An empty or unreadable file is described with zeros and has a `truncated`
+    finding.
     Raises MediaError if there is nothing at `path`, ValueError if the expected kind is unknown.
     """
     wanted = preset(expected.kind, expected.option)
     if not path.exists():
         raise MediaError(f"{path.name} does not exist; render the shot again")
-    if expected.kind == "png":
+    if wanted.sequence:
         return _inspect_folder(path, expected, wanted)
     if path.is_dir():
         return _other_thing(path, expected, "it is a folder, not a file")
@@ -78,6 +89,7 @@ def inspect_deliverable(path: Path, expected: Expectation) -> tuple[Deliverable,
         report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(_VIDEO_TAGS))
         if wanted.container in ("mp4", "mov"):
             _colr(report, entry.colr if entry else None)
+        _tracks(report, path, expected, wanted)
     return _describe(path, expected, seen), tuple(report.findings)
 
 
@@ -129,7 +141,23 @@ def _pictures(report: _Report, seen: Seen, expected: Expectation, wanted: Preset
     if not seen.square:
         sizes += " with pixels that are not square"
     report.equal("size", sizes, f"{expected.width}x{expected.height}")
-    report.equal("depth", _each(seen.pix_fmts), wanted.pix_fmt)
+    report.equal("depth", _each(seen.pix_fmts), wanted.found)
+
+
+def _tracks(report: _Report, path: Path, expected: Expectation, wanted: Preset) -> None:
+    """What stands beside the pictures: timecode, reel, sound."""
+    found = differences(
+        path,
+        container=wanted.container,
+        frames=expected.frames,
+        rate=expected.rate,
+        timecode=expected.timecode or "",
+        reel=expected.reel,
+        silent=bool(expected.silent),
+    )
+    for code, value, limit in found:
+        if (expected.silent if code == "audio" else expected.timecode) is not None:
+            report.add(code, value, limit)
 
 
 def _colr(report: _Report, colr: Colr | None) -> None:
@@ -152,12 +180,12 @@ def _inspect_folder(path: Path, expected: Expectation, wanted: Preset) -> tuple[
     strangers: list[str] = []
     for file in sorted(path.iterdir()):
         match = _NUMBERED.match(file.name)
-        if match is None:
+        if match is None or match["suffix"] != wanted.suffix:
             strangers.append(file.name)
             continue
         numbers.append(int(match["number"]))
         names.add(match["name"])
-        see_png(file, seen)
+        see_picture(file, seen)
     report.whole(seen)
     due = range(FIRST_FRAME, FIRST_FRAME + expected.frames)
     for first, end in _runs(sorted(set(due) - set(numbers))):
@@ -171,7 +199,8 @@ def _inspect_folder(path: Path, expected: Expectation, wanted: Preset) -> tuple[
         report.add("count", f"also {', '.join((strangers or sorted(names))[:3])}", "one numbered sequence")
     if seen.frames:
         _pictures(report, seen, expected, wanted)
-        report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(_PNG_TAGS))
+        tags = _PNG_TAGS if wanted.suffix == "png" else _EXR_TAGS
+        report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(tags))
     return _describe(path, expected, seen), tuple(report.findings)
 
 

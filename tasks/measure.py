@@ -16,7 +16,7 @@ import av
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tasks.containers import missing_bytes
+from tasks.containers import exr_is_whole, missing_bytes
 
 _RANGES: Final[Mapping[int, str]] = {0: "unknown", 1: "tv", 2: "pc"}
 _PRIMARIES: Final[Mapping[int, str]] = {1: "bt709", 2: "unknown", 5: "bt470bg", 6: "smpte170m", 9: "bt2020"}
@@ -101,7 +101,8 @@ def watch(path: Path, *, rate: Fraction, clock: Fraction) -> Seen:
             stream.thread_type = "AUTO"
             # a decoder that hides damage would make a broken file look whole; H.265 carries a digest of every picture
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
-            seen.codec, seen.profile = stream.codec_context.name, stream.profile or ""
+            # the format's name, not the decoder's: AV1 is decoded by another library
+            seen.codec, seen.profile = stream.codec_context.codec.canonical_name, stream.profile or ""
             seen.square = stream.sample_aspect_ratio in (None, 0, 1)
             seen.rate = _declared_rate(stream, rate=rate, clock=clock)
             declared = stream.frames
@@ -133,16 +134,20 @@ def _declared_rate(stream: VideoStream, *, rate: Fraction, clock: Fraction) -> F
     return rate if clock and abs(average - rate) * 100_000 < rate else average
 
 
-def see_png(file: Path, seen: Seen) -> None:
-    """Decode one PNG and add it to `seen`."""
+def see_picture(file: Path, seen: Seen) -> None:
+    """Decode one PNG or EXR and add it to `seen`."""
+    kind = file.suffix[1:]
     try:
         with file.open("rb") as stream:
-            stream.seek(max(0, file.stat().st_size - len(_IEND)))
-            whole = stream.read() == _IEND
-        with av.open(str(file), format="png_pipe", options={"err_detect": "crccheck+explode"}) as container:
+            if kind == "exr":
+                whole = exr_is_whole(stream)
+            else:
+                stream.seek(max(0, file.stat().st_size - len(_IEND)))
+                whole = stream.read() == _IEND
+        with av.open(str(file), format=f"{kind}_pipe", options={"err_detect": "crccheck+explode"}) as container:
             for frame in container.decode(video=0):
                 seen.note(frame)
     except (av.FFmpegError, OSError, ValueError):
         whole = False
     if not whole:
-        seen.damage(f"{file.name} is not a whole PNG")
+        seen.damage(f"{file.name} is not a whole {kind.upper()}")

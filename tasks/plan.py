@@ -17,26 +17,20 @@ from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from catalogs.shot import Delivery, Plate, Shot, slate
+from catalogs.formats import delivery_complaints
+from catalogs.shot import Plate, Shot, slate
 from catalogs.timebase import rate_label, rate_text
 from models.interface import GeneratorSpec, InterpolatorSpec, Lora
 from models.retimers import FLOW
 from tasks.chain import Chain, chained
 from tasks.errors import PlanError
+from tasks.naming import file_name, special_facts
 from tasks.sizes import delivery_size, generated_size
 from tasks.windows import Span
 from tasks.words import told_prompt, window_prompts
 
 VERSIONS: Final[Mapping[str, str]] = {"rolls": "1", "join": "3", "retime": "2", "encode": "2"}
 """Raise one when its step would make other pixels from the same input: old results are then not recalled."""
-
-EXTENSIONS: Final[Mapping[str, str]] = {
-    "h265": ".mp4",
-    "prores": ".mov",
-    "webm": ".webm",
-    "h264": ".mp4",
-    "png": "",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +76,15 @@ class PlannedDelivery:
     kind: str
     option: str
     file: str
-    """Final name: a file, or for png a folder."""
+    """Final name: a file, or for png and exr a folder."""
     key: str
     """Content key."""
+    quality: str = ""
+    """`review` or `master`; empty for `client` and where there is but one."""
+    extras: tuple[str, ...] = ()
+    """Of catalogs.shot.EXTRAS."""
+    encoder: str = ""
+    """Who encodes it, where it is not the kind's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,8 @@ class TakePlan:
     """What was made smaller on request, and what was tried, for everyone who looks at the take; empty for nothing."""
     may_fall: bool = False
     """Whether another engine may retime it if the device of this one is lost."""
+    encoder: str = ""
+    """Who encodes H.265; empty for x265."""
 
     @property
     def slate(self) -> str:
@@ -187,15 +189,17 @@ def plan_take(
     loras: Sequence[PlannedLora] = (),
     notice: str = "",
     may_fall: bool = False,
+    encoder: str = "",
 ) -> TakePlan:
     """The plan of a take. The same arguments always give the same plan.
 
     `loras` are the shot's, found and hashed. `notice` is kept. `may_fall` lets another engine retime it if the device
-    of `interpolator` is lost.
-    Raises PlanError, naming the shot, the value, the limit and the remedy, if the model cannot make the shot.
+    of `interpolator` is lost. `encoder` makes H.265, empty for x265.
+    Raises PlanError, naming the shot, the value, the limit and the remedy, if the model cannot make the shot, or a
+    delivery cannot be made at its size and rate.
     """
     try:
-        return _plan(shot, spec, interpolator, version, loras=tuple(loras), notice=notice, may_fall=may_fall)
+        return _plan(shot, spec, interpolator, version, tuple(loras), notice=notice, may_fall=may_fall, encoder=encoder)
     except PlanError as error:
         raise PlanError(f"{shot.name}: {error}") from None
 
@@ -205,10 +209,11 @@ def _plan(
     spec: GeneratorSpec,
     interpolator: InterpolatorSpec,
     version: int,
-    *,
     loras: tuple[PlannedLora, ...],
+    *,
     notice: str,
     may_fall: bool,
+    encoder: str,
 ) -> TakePlan:
     if spec.needs_plate and shot.plate is None:
         raise PlanError(f"{spec.name} animates a still; give the shot a plate")
@@ -217,6 +222,8 @@ def _plan(
     chain = chained(shot, spec)
     spec, overlap = chain.spec, chain.overlap
     delivered = delivery_size(shot, spec)
+    for complaint in delivery_complaints(shot.deliveries, size=delivered, rate=shot.rate):
+        raise PlanError(str(complaint))
     width, height = generated_size(delivered, spec)
     seed = derived_seed(shot.show, shot.code) if shot.seed is None else shot.seed
     avoided = shot.negative_prompt or spec.negative_prompt
@@ -253,22 +260,24 @@ def _plan(
         frames=shot.total_frames,
         join_key=join_key,
         master_key=master_key,
-        deliveries=_planned(shot, base=base, master_key=master_key, size=delivered),
+        deliveries=_planned(shot, base=base, master_key=master_key, size=delivered, encoder=encoder),
         key=content_key(
             step="take",
             master=master_key,
             size=delivered,
-            deliveries=[f"{delivery.kind}:{delivery.option}" for delivery in shot.deliveries],
+            deliveries=[delivery.whole for delivery in shot.deliveries],
             encode=VERSIONS["encode"],
             **({"source_type": shot.source_type} if shot.source_type else {}),
             # a take that another engine may have retimed is not what one is that must be by this
             **({"may_fall": True} if falls else {}),
+            **({"encoder": encoder} if encoder and any(one.kind == "h265" for one in shot.deliveries) else {}),
         ),
         prompt=told_prompt(shot, spec, triggers=_triggers(loras)),
         negative_prompt=avoided,
         loras=loras,
         notice="; ".join(filter(None, [notice, _experiment(chain)])),
         may_fall=falls,
+        encoder=encoder,
     )
 
 
@@ -279,7 +288,7 @@ def with_retimer(plan: TakePlan, interpolator: InterpolatorSpec) -> TakePlan:
     """
     master_key = _master_key(plan.shot, plan.spec.native_rate, plan.join_key, interpolator)
     size = (plan.delivery_width, plan.delivery_height)
-    deliveries = _planned(plan.shot, base=plan.slate, master_key=master_key, size=size)
+    deliveries = _planned(plan.shot, base=plan.slate, master_key=master_key, size=size, encoder=plan.encoder)
     return replace(plan, interpolator=interpolator, master_key=master_key, deliveries=deliveries)
 
 
@@ -364,21 +373,26 @@ def _windows(
     return tuple(windows)
 
 
-def _planned(shot: Shot, *, base: str, master_key: str, size: tuple[int, int]) -> tuple[PlannedDelivery, ...]:
+def _planned(
+    shot: Shot, *, base: str, master_key: str, size: tuple[int, int], encoder: str
+) -> tuple[PlannedDelivery, ...]:
     """The files that will be made of a master; `base` begins their names."""
     begin = f"{base}_{rate_label(shot.rate)}"
-    return tuple(_file(delivery, begin=begin, master_key=master_key, size=size) for delivery in shot.deliveries)
-
-
-def _file(delivery: Delivery, *, begin: str, master_key: str, size: tuple[int, int]) -> PlannedDelivery:
-    file = f"{begin}_{delivery.kind}{EXTENSIONS[delivery.kind]}"
-    key = content_key(
-        step="encode",
-        version=VERSIONS["encode"],
-        master=master_key,
-        kind=delivery.kind,
-        option=delivery.option,
-        size=size,
-        file=file,
-    )
-    return PlannedDelivery(delivery.kind, delivery.option, file, key)
+    planned = []
+    for delivery in shot.deliveries:
+        file = file_name(delivery, begin=begin)
+        own = encoder if delivery.kind == "h265" else ""
+        key = content_key(
+            step="encode",
+            version=VERSIONS["encode"],
+            master=master_key,
+            kind=delivery.kind,
+            option=delivery.option,
+            size=size,
+            file=file,
+            **special_facts(delivery, shot.rate, encoder=own),
+        )
+        planned.append(
+            PlannedDelivery(delivery.kind, delivery.option, file, key, delivery.quality, delivery.extras, own)
+        )
+    return tuple(planned)

@@ -35,6 +35,8 @@ class Prepared:
     """Found and hashed."""
     notice: str
     """What was made smaller on request; empty for nothing."""
+    encoder: str = ""
+    """Who encodes H.265; empty for x265."""
 
     def plan(self, interpolator: InterpolatorSpec, *, version: int, may_fall: bool = False) -> TakePlan:
         """The plan of a take. Raises PlanError if the model cannot make the shot."""
@@ -46,6 +48,7 @@ class Prepared:
             loras=self.loras,
             notice=self.notice,
             may_fall=may_fall,
+            encoder=self.encoder,
         )
 
     def texts(self) -> list[str]:
@@ -55,15 +58,21 @@ class Prepared:
 
 
 def prepare(
-    shot: Shot, *, engine: str, weights: Path, profile: str = engines.EXACT, allow_smaller: bool = False
+    shot: Shot,
+    *,
+    engine: str,
+    weights: Path,
+    profile: str = engines.EXACT,
+    allow_smaller: bool = False,
+    encoder: str = "",
 ) -> Prepared:
-    """Everything found out, nothing loaded. `engine` overrides the shot's model, empty for none.
+    """Everything found out, nothing loaded. `engine` overrides the shot's model, empty for none; `encoder` x265.
 
     Raises EngineError for an unknown model or profile and for unsound weights, PlanError for a LoRA that cannot be
     used, and with `allow_smaller` for a shot of which nothing smaller fits.
     """
     spec = engines.spec_for(shot.model, engine=engine, weights=weights, profile=profile)
-    ready = Prepared(shot, spec, resolve(shot, spec, weights), "")
+    ready = Prepared(shot, spec, resolve(shot, spec, weights), "", encoder)
     return smaller(ready, weights) if allow_smaller else ready
 
 

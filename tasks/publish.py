@@ -16,7 +16,7 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -26,6 +26,7 @@ from catalogs.footage import Deliverable, Finding, Master
 from catalogs.shot import Shot
 from catalogs.timebase import FIRST_FRAME, rate_text, timecode
 from models.cards import ANIMATIC, Card
+from tasks.delivered import delivered_json
 from tasks.dryrun import plan_json
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
@@ -37,9 +38,22 @@ MANIFEST: Final = "manifest.json"
 FINDINGS: Final = "findings.json"
 
 
-def contact_name(plan: TakePlan) -> str:
-    """File name of the contact sheet."""
-    return f"{plan.slate}_contact.jpg"
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What people look at before they open a film: absolute paths."""
+
+    contact_sheet: Path
+    thumbnail: Path
+    preview: Path
+
+
+def picture_names(plan: TakePlan) -> dict[str, str]:
+    """File name of each of the Pictures, under its name in the manifest."""
+    return {
+        "contact_sheet": f"{plan.slate}_contact.jpg",
+        "thumbnail": f"{plan.slate}_thumbnail.jpg",
+        "preview": f"{plan.slate}_preview.webp",
+    }
 
 
 def shot_json(shot: Shot) -> dict[str, Any]:
@@ -150,12 +164,17 @@ def manifest(
             "timecode": timecode(FIRST_FRAME, master.rate),
         },
         "deliverables": [
-            {**deliverable_json(one, one.path.name), "argv": list(encoder_argv[one.path.name])} for one in deliverables
+            {
+                **deliverable_json(one, one.path.name),
+                **delivered_json(plan, planned_one),
+                "argv": list(encoder_argv[one.path.name]),
+            }
+            for one, planned_one in zip(deliverables, plan.deliveries, strict=True)
         ],
         "sidecars": [sidecar_json(one) for one in sidecars],
         "findings": [finding_json(finding) for finding in findings],
         "seams": [{**seam, "frame": plan.delivery_frame(seam["native_frame"])} for seam in join["seams"]],
-        "contact_sheet": contact_name(plan),
+        **picture_names(plan),
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
         "started": started.isoformat(),
         "finished": finished.isoformat(),
@@ -191,7 +210,7 @@ def publish(
     folder: Path,
     *,
     files: Sequence[Kept],
-    contact_sheet: Path,
+    pictures: Pictures,
     findings: Sequence[Finding],
     document: Mapping[str, Any],
     guard: Guard = nullcontext,
@@ -207,7 +226,8 @@ def publish(
         aside.mkdir()
         for kept in files:
             _link(kept.path, aside / kept.path.name)
-        shutil.copyfile(contact_sheet, aside / contact_name(plan))
+        for name, picture in picture_names(plan).items():
+            shutil.copyfile(getattr(pictures, name), aside / picture)
         write_json(aside / FINDINGS, {"findings": [finding_json(finding) for finding in findings]})
         write_json(aside / MANIFEST, document)
         fsync_tree(aside)

@@ -3,8 +3,7 @@
 Knows: small stills and the words to put beside them. Does not know: videos, plans, findings.
 Memory: the sheet, about 6 megabytes for a shot and 25 for the largest batch; stills are made small as they are opened.
 
-Text is never full white, so that nobody measures it as picture. The font is the one in Pillow, the same on every
-machine; it holds Latin letters only, and other scripts show as boxes.
+Text is never full white, so that nobody measures it as picture.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, ImageDraw, ImageFont
-from text_unidecode import unidecode
+from PIL import Image, ImageDraw
 
 from catalogs.timebase import FIRST_FRAME, rate_display, timecode
 from tasks.errors import MediaError
+from tasks.lettering import Font, cut, legible, lettering, wrapped
 
 _GROUND: Final = (22, 23, 26)
 _EDGE: Final = (32, 33, 37)
@@ -36,8 +35,6 @@ _COLUMNS: Final = (3, 5)  # at most, likewise
 _BATCH: Final = ((12, 480, 3), (40, 320, 5), (160, 240, 8))
 """Shots of a batch up to which cells are so wide, and how many of them stand side by side."""
 _QUALITY: Final = 90
-
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheet(
@@ -117,46 +114,6 @@ def _save(sheet: Image.Image, target: Path) -> None:
     sheet.save(target, "JPEG", quality=_QUALITY, subsampling=0)
 
 
-def _font(size: int) -> _Font:
-    return ImageFont.load_default(size)
-
-
-def _legible(text: str) -> str:
-    """`text` in letters that the font has: others are transliterated, not drawn as boxes (Straße: Strasse)."""
-    return "".join(letter if letter.isascii() or letter == "…" else unidecode(letter) for letter in text)
-
-
-def _wrapped(text: str, font: _Font, *, width: float, most: int) -> list[str]:
-    """`text` in lines of at most `width` pixels, at most `most` of them, the last one cut with an ellipsis."""
-    lines: list[str] = []
-    words = _legible(text).split()
-    while words and len(lines) < most:
-        taken = 1
-        while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
-            taken += 1
-        lines.append(" ".join(words[:taken]))
-        words = words[taken:]
-    if words:
-        lines[-1] += " …"
-    return [_cut(line, font, width=width) for line in lines]
-
-
-def _cut(text: str, font: _Font, *, width: float) -> str:
-    """`text`, shortened with an ellipsis until it fits `width` pixels."""
-    text = _legible(text)
-    if font.getlength(text) <= width:
-        return text
-    # the length rises with every letter: halve the doubt
-    fits, fails = 0, len(text)
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        if font.getlength(f"{text[:middle].rstrip()}…") <= width:
-            fits = middle
-        else:
-            fails = middle
-    return f"{text[:fits].rstrip()}…"
-
-
 def _grid(
     pictures: Sequence[Image.Image],
     labels: Sequence[tuple[str, str]],
@@ -183,13 +140,13 @@ def _grid(
     width = 2 * _MARGIN + max(columns * cell_width + (columns - 1) * _GAP, 2 * _WIDTHS[0] + _GAP)
     inner = width - 2 * _MARGIN
 
-    big, medium, small = _font(34), _font(20), _font(16)
+    big, medium, small = lettering(34), lettering(20), lettering(16)
     words = [
         (line, medium if index == 0 else small, _TEXT if index == 0 else _QUIET)
         for index, text in enumerate(caption)
-        for line in _wrapped(text, medium if index == 0 else small, width=inner, most=3)
+        for line in wrapped(text, medium if index == 0 else small, width=inner, most=3)
     ]
-    notice = _cut(badge, small, width=inner - 28) if badge else ""
+    notice = cut(badge, small, width=inner - 28) if badge else ""
     head = 56 + (42 if notice else 0) + sum(28 if font is medium else 24 for _, font, _ in words)
     top = _MARGIN + head + 20
     height = top + rows * (cell_height + _LABEL) + (rows - 1) * _GAP + _MARGIN - 12
@@ -197,7 +154,7 @@ def _grid(
     sheet = Image.new("RGB", (width, height), _GROUND)
     draw = ImageDraw.Draw(sheet)
     room = inner - small.getlength(aside) - _GAP
-    draw.text((_MARGIN, _MARGIN + 34), _cut(title, big, width=room), font=big, fill=_TEXT, anchor="ls")
+    draw.text((_MARGIN, _MARGIN + 34), cut(title, big, width=room), font=big, fill=_TEXT, anchor="ls")
     draw.text((width - _MARGIN, _MARGIN + 34), aside, font=medium, fill=_QUIET, anchor="rs")
     y = _MARGIN + 56
     if notice:
@@ -211,7 +168,7 @@ def _grid(
         y += step
     # a label is what a picture is called: it gets smaller letters before any of it is cut
     beside = [cell_width - (small.getlength(detail) + 12 if detail else 0) for _, detail in labels]
-    whole = all(medium.getlength(_legible(label)) <= room for (label, _), room in zip(labels, beside, strict=True))
+    whole = all(medium.getlength(legible(label)) <= room for (label, _), room in zip(labels, beside, strict=True))
     fitting = medium if whole and cell_width >= min(_WIDTHS) else small
     for index, (picture, (label, detail)) in enumerate(zip(pictures, labels, strict=True)):
         row, column = divmod(index, columns)
@@ -223,12 +180,12 @@ def _grid(
         right = corner[0] + cell_width
         draw.text((right, baseline), detail, font=small, fill=_QUIET, anchor="rs")
         draw.text(
-            (corner[0], baseline), _cut(label, fitting, width=beside[index]), font=fitting, fill=_TEXT, anchor="ls"
+            (corner[0], baseline), cut(label, fitting, width=beside[index]), font=fitting, fill=_TEXT, anchor="ls"
         )
     return sheet
 
 
-def _tag(draw: ImageDraw.ImageDraw, word: str, font: _Font, *, corner: tuple[int, int]) -> None:
+def _tag(draw: ImageDraw.ImageDraw, word: str, font: Font, *, corner: tuple[int, int]) -> None:
     """A word of notice on the corner of a still."""
     x, y = corner[0] + 6, corner[1] + 6
     draw.rounded_rectangle((x, y, x + font.getlength(word) + 16, y + 24), radius=5, fill=_NOTICE_GROUND)

@@ -89,11 +89,11 @@ class _Seen:
     """First frame whose time is not its number's."""
 
 
-def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
+def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -> Source:
     """Decode a video file to its end and say what it is. `rate` overrules what it says of its own, frames per second.
 
-    Raises MediaError for what is no plain file, has no video, does not decode, has fewer than two frames, frames at
-    uneven times (unless `rate` is given), of several sizes, interlaced or turned by odd angles, or HDR.
+    Raises MediaError for what is no plain file, has no video, does not decode, has fewer than `fewest` frames, frames
+    at uneven times (unless `rate` is given), of several sizes, interlaced or turned by odd angles, or HDR.
     """
     _judge_path(path)
     seen = _Seen()
@@ -119,7 +119,7 @@ def look_at(path: Path, *, rate: Fraction | None = None) -> Source:
         raise MediaError(
             f"{path.name} does not decode after {seen.frames} frames: {reason}; repair it first"
         ) from error
-    _judge_length(path, seen, declared, boxed=bool(formats & _BOXED))
+    _judge_length(path, seen, declared, boxed=bool(formats & _BOXED), fewest=fewest)
     if seen.uneven is not None and rate is None:
         raise MediaError(
             f"{path.name}: frame {seen.uneven} is not shown at {seen.uneven}/{float(native):g} s, so its frames are "
@@ -220,7 +220,7 @@ def _declared(stream: VideoStream, formats: set[str]) -> int:
     return sum(not entry.is_discard for entry in stream.index_entries)
 
 
-def _judge_length(path: Path, seen: _Seen, declared: int, *, boxed: bool) -> None:
+def _judge_length(path: Path, seen: _Seen, declared: int, *, boxed: bool, fewest: int) -> None:
     """`boxed`: the file is of boxes that say their length; other formats would be misread for them."""
     cut = 0
     if boxed:
@@ -229,8 +229,10 @@ def _judge_length(path: Path, seen: _Seen, declared: int, *, boxed: bool) -> Non
     if cut or seen.frames < declared:
         lost = f"{cut} bytes are missing at its end" if cut else f"{seen.frames} of {declared} frames are there"
         raise MediaError(f"{path.name} is not whole: {lost}; get it again")
-    if seen.frames < FEWEST:
-        raise MediaError(f"{path.name} has {seen.frames} frame, retiming needs {FEWEST} at least; give a longer clip")
+    if not seen.frames:
+        raise MediaError(f"{path.name} has no frame; give a longer clip")
+    if seen.frames < fewest:
+        raise MediaError(f"{path.name} has {seen.frames} frame, retiming needs {fewest} at least; give a longer clip")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ used and tested without a server.
         master.mkv
         fallen.json             only if its retimer lost its device and another one did it
         deliverables/...        encoded and inspected, not yet published
-        stills/                 frames for the contact sheet
+        stills/                 frames for the contact sheet, and the preview
         attempts/               unfinished work; swept when the next attempt starts
 """
 
@@ -35,22 +35,27 @@ from catalogs.timebase import FrameRange
 from models.interface import FrameInterpolator
 from tasks import engines
 from tasks.c2pa_sign import Signer
+from tasks.delivered import caption, expectation
 from tasks.encode import encode_master
 from tasks.fall import retime_or_fall
 from tasks.generate import Beside, generate_window
 from tasks.handover import Generated
-from tasks.inspect import Expectation, inspect_deliverable
+from tasks.inspect import inspect_deliverable
 from tasks.join import join_clips
 from tasks.keep import Guard, Kept, attempt, forget, keep, recall
 from tasks.marks import is_marked, mark, marks_of, write_sidecars
-from tasks.plan import PlannedDelivery, TakePlan, Window, content_key
+from tasks.plan import TakePlan, Window, content_key
+from tasks.preview import preview_frames, write_preview, write_thumbnail
 from tasks.progress import Progress, announce
-from tasks.publish import manifest, publish
+from tasks.publish import Pictures, manifest, publish
 from tasks.retime import retime_clip
 from tasks.rolls import keep_best, leaves_of, seam_between, seed_of
 from tasks.sheet import contact_sheet
 
 LOG: Final = logging.getLogger("dailies")
+
+PREVIEW: Final = "preview.webp"
+"""A few seconds of the shot, beside the stills."""
 
 JOINED: Final = "joined.mkv"
 """The native frames of a shot of two windows or more, in its work folder."""
@@ -95,6 +100,8 @@ class Encoded:
     """One per planned delivery, in that order."""
     stills: tuple[tuple[int, Path], ...]
     """(delivery frame, picture) for the contact sheet."""
+    preview: Path
+    """A few seconds that move, WebP."""
 
 
 def _finish(slate: str, step: str, value: T, *, made: bool, started: float, counts: str) -> Done[T]:
@@ -246,8 +253,8 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
     """Every planned deliverable from one decode, and the stills of the contact sheet. Only what is missing is made."""
     started = time.perf_counter()
     folder = place.work / "deliverables"
-    frames = sheet_frames(plan)
-    stills_key = content_key(step="stills", master=plan.master_key, frames=frames)
+    frames, moving = sheet_frames(plan), preview_frames(plan.frames, plan.shot.rate)
+    stills_key = content_key(step="stills", master=plan.master_key, frames=frames, preview=moving)
     found = {planned.file: recall(folder / planned.file, key=planned.key) for planned in plan.deliveries}
     stills = recall(place.work / "stills", key=stills_key)
     marks = marks_of(plan, place.signer)
@@ -263,15 +270,16 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
                 width=plan.delivery_width,
                 height=plan.delivery_height,
                 slate=plan.slate,
-                stills=() if stills else frames,
+                stills=() if stills else (*frames, *moving),
                 tags=marks.tags,
+                caption=caption(plan, datetime.now().astimezone().date()),
             )
             for planned in missing:
                 notes = {"argv": list(report.argv), **mark(own / planned.file, marks)}
                 made_file, file = own / planned.file, folder / planned.file
                 found[planned.file] = keep(made_file, file, key=planned.key, notes=notes, guard=place.guard)
             if stills is None:
-                names = {"files": [[frame, path.name] for frame, path in report.stills]}
+                names = {"files": _pictures(plan, report.stills, frames, moving, own / "stills" / PREVIEW)}
                 target = place.work / "stills"
                 stills = keep(own / "stills", target, key=stills_key, notes=names, guard=place.guard)
     assert stills is not None
@@ -279,8 +287,20 @@ def encode(plan: TakePlan, master: Master, *, place: Place) -> Done[Encoded]:
     encoded = Encoded(
         files,
         tuple((frame, stills.path / name) for frame, name in stills.notes["files"]),
+        stills.path / PREVIEW,
     )
     return _finish(plan.slate, "encode", encoded, made=made, started=started, counts=f"{len(files)} deliverables")
+
+
+def _pictures(
+    plan: TakePlan, stills: Sequence[tuple[int, Path]], sheet: Sequence[int], moving: Sequence[int], preview: Path
+) -> list[list[Any]]:
+    """Make the preview; stills that only it needs go. What is left for the sheet, as (frame, name)."""
+    made = dict(stills)
+    write_preview([made[frame] for frame in moving], preview, rate=plan.shot.rate, frames=moving)
+    for frame in set(made) - set(sheet):
+        made.pop(frame).unlink()
+    return [[frame, made[frame].name] for frame in sheet]
 
 
 @task(name="inspect", task_run_name="{plan.slate} inspect", cache_policy=NO_CACHE)
@@ -299,18 +319,6 @@ def inspect(plan: TakePlan, files: Sequence[Kept]) -> Done[tuple[tuple[Deliverab
     counts = f"{len(files)} deliverables, {len(findings)} findings"
     value = (tuple(deliverables), tuple(findings))
     return _finish(plan.slate, "inspect", value, made=True, started=started, counts=counts)
-
-
-def expectation(plan: TakePlan, planned: PlannedDelivery) -> Expectation:
-    """What a deliverable must be, according to the plan."""
-    return Expectation(
-        kind=planned.kind,
-        option=planned.option,
-        frames=plan.frames,
-        rate=plan.shot.rate,
-        width=plan.delivery_width,
-        height=plan.delivery_height,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +357,8 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
         )
         marks = marks_of(plan, place.signer)
         sidecars = write_sidecars(evidence.encoded.files, own, marks)
+        thumbnail = own / "thumbnail.jpg"
+        write_thumbnail(evidence.encoded.stills[len(evidence.encoded.stills) // 2][1], thumbnail)
         document = manifest(
             plan,
             marks=marks,
@@ -373,7 +383,7 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             plan,
             place.version,
             files=(*evidence.encoded.files, *sidecars),
-            contact_sheet=sheet,
+            pictures=Pictures(sheet, thumbnail, evidence.encoded.preview),
             findings=evidence.findings,
             document=document,
             guard=place.guard,

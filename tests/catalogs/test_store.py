@@ -80,7 +80,11 @@ def test_a_shot_comes_back_as_it_was_submitted(catalogue: Catalogue, shot: Make)
         anchors=(Anchor(Fraction(1, 3), plate), Anchor(Fraction(3, 2), plate)),
         max_rerolls=0,
         camera="push in",
-        deliveries=(Delivery("webm", "vp9"), Delivery("png", "16")),
+        deliveries=(
+            Delivery("webm", "vp9"),
+            Delivery("png", "16"),
+            Delivery("webm", "av1", "review", ("silent", "burnin")),
+        ),
         speed=Fraction(1, 3),
         retimer="any",
         priority=1,

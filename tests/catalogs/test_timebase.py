@@ -13,6 +13,7 @@ from catalogs.timebase import (
     NTSC,
     FrameRange,
     frames_for,
+    has_timecode,
     native_frames_needed,
     parse_rate,
     rate_display,
@@ -100,3 +101,43 @@ def test_timecode_of_the_first_frame() -> None:
     """1001 at 24 fps is the timecode that every editor knows."""
     assert timecode(1001, Fraction(24)) == "00:00:41:17"
     assert timecode(1001, Fraction(24000, 1001)) == "00:00:41:17"
+    assert timecode(1001, Fraction(30000, 1001)) == "00:00:33;11"
+    assert timecode(1001, Fraction(60000, 1001)) == "00:00:16;41"
+    assert timecode(1001, Fraction(30)) == "00:00:33:11"
+
+
+@pytest.mark.parametrize(("nominal", "dropped"), [(30, 2), (60, 4)])
+def test_drop_frame_leaves_out_numbers_and_never_frames(nominal: int, dropped: int) -> None:
+    """The labels of 21 minutes are those of a clock without 0 and 1 (to 3) at minutes that 10 does not divide,
+    each once and in order, and none is further from the clock than what one minute leaves out."""
+    rate = Fraction(nominal * 1000, 1001)
+    labels = [
+        f"00:{minute:02d}:{second:02d};{number:02d}"
+        for minute in range(21)
+        for second in range(60)
+        for number in range(nominal)
+        if second or number >= dropped or minute % 10 == 0
+    ]
+    assert [timecode(frame, rate) for frame in range(len(labels))] == labels
+    for frame in range(0, len(labels), 997):
+        _, minute, rest = labels[frame].split(":")
+        second, number = rest.split(";")
+        shown = int(minute) * 60 + int(second) + Fraction(int(number), nominal)
+        assert abs(shown - frame / rate) <= Fraction(dropped, nominal) + Fraction(1, nominal)
+    assert timecode(round(10 * 3600 * rate), rate).startswith("10:00:00;0")
+
+
+@given(any_rate, st.integers(0, 10**7))
+def test_timecode_never_stands_still(rate: Fraction, frame: int) -> None:
+    """The next frame has a later label, at every rate."""
+
+    def order(label: str) -> list[int]:
+        return [int(part) for part in label.replace(";", ":").split(":")]
+
+    assert order(timecode(frame + 1, rate)) > order(timecode(frame, rate))
+
+
+def test_which_rates_have_a_timecode_track() -> None:
+    """All that have a name; none that editors would count in different ways."""
+    assert all(has_timecode(rate) for rate in DELIVERY_RATES)
+    assert not any(has_timecode(rate) for rate in (Fraction(25, 2), Fraction(120), Fraction(1001, 30), Fraction(1, 4)))

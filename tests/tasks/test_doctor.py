@@ -12,7 +12,7 @@ import pytest
 from catalogs.database import DatabaseFacts, examine
 from catalogs.errors import CatalogueUnavailableError
 from catalogs.store import open_catalogue
-from tasks import doctor
+from tasks import doctor, nvenc
 from tasks.doctor import Check
 
 Machine = Callable[..., dict[str, Check]]
@@ -147,3 +147,21 @@ def test_pg_trgm_comes_with_its_remedy() -> None:
         assert check.status == "warning"
         assert "CREATE EXTENSION pg_trgm" in check.remedy
     assert "pg_trgm" not in looked_at(DatabaseFacts("sqlite", "3.45.1", schema=None, shots=0))
+
+
+def test_encoders_on_request_are_a_warning(tmp_path: Path, ffmpeg: str) -> None:
+    """An ffmpeg without AV1 renders, and says what it lacks; without x265 it does not."""
+    for lacking, status in (("libsvtav1", "warning"), ("libx265", "missing")):
+        program = tmp_path / lacking
+        program.write_text(f'#!/bin/sh\n"{ffmpeg}" "$@" | sed s/{lacking}/nothing/g\n')
+        program.chmod(0o755)
+        found = doctor._ffmpeg(str(program))
+        assert (found.status, lacking in found.detail) == (status, True)
+    assert doctor._ffmpeg(ffmpeg).status == "ok"
+
+
+def test_nvenc_is_probed(ffmpeg: str) -> None:
+    """The check says what the probe says: it works, or why not."""
+    found, why = doctor._nvenc(ffmpeg), nvenc.problem(ffmpeg)
+    assert found.status == ("missing" if why else "ok")
+    assert why in found.detail

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalogs.shot import DELIVERY_OPTIONS
+from catalogs.shot import DELIVERY_OPTIONS, EXTRAS
 from catalogs.timebase import DELIVERY_RATES
-from tasks.ffmpeg import Stills, clip_argv, cover_crop, deliverables_argv, master_argv
-from tasks.presets import MIN_TIMESCALE, PRESETS, encoder_flags, preset, tile_columns, timescale
+from tasks.ffmpeg import Output, Stills, clip_argv, cover_crop, deliverables_argv, master_argv
+from tasks.filters import Captions
+from tasks.presets import CRF, MIN_TIMESCALE, NVENC_CQ, PRESETS, encoder_flags, preset, tile_columns, timescale
 
 KINDS = [(kind, options[0], Path(f"/out/{kind}")) for kind, options in DELIVERY_OPTIONS.items()]
 
@@ -52,13 +53,13 @@ def flags_of(argv: list[str], target: str) -> dict[str, str]:
 
 
 def test_one_decode_and_one_conversion_for_each_pixel_format() -> None:
-    """Five deliverables and the stills come from one input; VP9 and H.264 share their 8-bit pictures."""
+    """Six deliverables and the stills come from one input; VP9 and H.264 share their 8-bit pictures."""
     argv = build(stills=Stills((0, 5), Path("/out/stills")))
     assert argv.count("-i") == 1
     graph = graph_of(argv)
-    assert graph.count("zscale=") == 3
+    assert graph.count("zscale=") == 4
     assert graph.count("format=yuv420p[") == 1
-    assert "split=5" in graph
+    assert "split=6" in graph
     assert "select=eq(n\\,0)+eq(n\\,5)" in graph
     assert "480:270" in graph
 
@@ -89,7 +90,8 @@ def test_a_frame_lasts_whole_ticks(rate: Fraction) -> None:
 def test_colour_is_converted_and_tagged_in_the_graph() -> None:
     """Every video branch says range, matrix, primaries and curve; PNG keeps the plate's own."""
     graph = graph_of(build())
-    for word in ("rangein=full", "range=limited", "matrix=709", "chromal=left"):
+    assert "transfer=linear:transferin=iec61966-2-1" in graph
+    for word in ("range=limited", "matrix=709", "chromal=left"):
         assert graph.count(word) == 3, word
     assert graph.count("color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv") == 3
     assert "color_trc=iec61966-2-1:colorspace=gbr:range=pc" in graph
@@ -203,3 +205,73 @@ def test_working_files_are_lossless_full_range_rgb(argv_of) -> None:  # type: ig
     assert argv.count("gbrp12le") == 2
     assert argv[argv.index("-color_range") + 1] == "pc"
     assert "+bitexact" in argv
+
+
+def test_the_defaults_of_old_lists_keep_their_flags() -> None:
+    """`client` is what was delivered before there were qualities: 15, 18 and 14."""
+    argv = build()
+    assert [flags_of(argv, f"/out/{kind}")["-crf"] for kind in ("h265", "webm", "h264")] == ["15", "18", "14"]
+
+
+def with_words(*outputs: Output, rate: Fraction = Fraction(24), frames: int = 0) -> list[str]:
+    return deliverables_argv(
+        "ffmpeg",
+        Path("/in/master.mkv"),
+        outputs,
+        rate=rate,
+        width=640,
+        height=360,
+        master_width=640,
+        master_height=360,
+        title="T",
+        frames=frames,
+        captions=Captions(Path("/c/slate.png"), Path("/c/burnin.mkv"), 18),
+    )
+
+
+def test_words_share_their_pictures() -> None:
+    """Review copies with the same words have one band and one slate; a plain one beside them has neither."""
+    argv = with_words(
+        Output("h264", "high", Path("/out/a"), "", ("slate", "burnin")),
+        Output("webm", "vp9", Path("/out/b"), "review", ("slate", "burnin")),
+        Output("webm", "av1", Path("/out/c"), "review", ("burnin",)),
+        Output("h264", "high", Path("/out/d")),
+    )
+    graph = graph_of(argv)
+    assert argv.count("-i") == 3
+    assert (graph.count("maskedmerge"), graph.count("concat")) == (2, 1)
+    assert (graph.count("format=yuv420p["), graph.count("format=yuv420p10le[")) == (2, 1)
+    starts = [flags_of(argv, f"/out/{name}").get("-timecode") for name in "abcd"]
+    assert starts == ["00:00:41:16", None, None, "00:00:41:17"]
+
+
+def test_silence_is_as_long_as_the_picture() -> None:
+    """To the sample: 24024 of them for 15 frames at 29.97, the slate counted."""
+    for extras, frames in ((("silent",), 15), (("silent", "slate"), 14)):
+        argv = with_words(Output("h264", "high", Path("/o"), "", extras), rate=Fraction(30000, 1001), frames=frames)
+        assert "anullsrc=r=48000:cl=stereo,atrim=end_sample=24024" in argv
+
+
+def test_the_stated_rate_control_is_the_real_one() -> None:
+    """The table of docs/deliveries.md has every encoder's numbers, and its tables name every option."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "deliveries.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    stated = {row[0]: row[2:] for row in rows if len(row) == 5 and row[0].startswith("`")}
+    wanted = {f"`{kind}:{option}`": rates for (kind, option), rates in CRF.items()}
+    wanted["`h265:main10` with NVENC"] = NVENC_CQ
+    assert stated == {
+        name: [str(rates[quality]) for quality in ("review", "client", "master")] for name, rates in wanted.items()
+    }
+    options = {row[0]: row[1] for row in rows if len(row) == 4}
+    for kind, names in DELIVERY_OPTIONS.items():
+        assert options[f"`{kind}`"] == ", ".join(f"`{name}`" for name in names)
+    assert {f"`{word}`" for word in EXTRAS} <= {row[0] for row in rows}
+
+
+@given(st.sampled_from(sorted(CRF)), st.sampled_from(["", "review", "master"]))
+def test_a_better_quality_has_a_lower_number(kind: tuple[str, str], quality: str) -> None:
+    """master below client below review, and what is asked is what the encoder is told."""
+    rates = CRF[kind]
+    assert rates["master"] < rates["client"] < rates["review"]
+    flags = encoder_flags(*kind, rate=Fraction(24), width=640, quality=quality)
+    assert flags["crf"] == rates[quality or "client"]

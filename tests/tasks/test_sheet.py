@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from tasks.errors import MediaError
-from tasks.sheet import _cut, _legible, _wrapped, batch_sheet, columns_for, contact_sheet
+from tasks.lettering import cut, legible, wrapped
+from tasks.sheet import batch_sheet, columns_for, contact_sheet
 
 
 def stills(folder: Path, count: int, *, size: tuple[int, int] = (480, 270)) -> list[tuple[int, Path]]:
@@ -160,12 +161,12 @@ def test_rows_are_few_and_full(count: int, most: int) -> None:
 def test_words_stay_inside(text: str, width: int) -> None:
     """No line is wider than its room, whatever was typed."""
     font = ImageFont.load_default(16)
-    lines = _wrapped(text, font, width=width, most=3)
+    lines = wrapped(text, font, width=width, most=3)
     assert len(lines) <= 3
-    assert all(font.getlength(line) <= width for line in [*lines, _cut(" ".join(text.split()), font, width=width)])
+    assert all(font.getlength(line) <= width for line in [*lines, cut(" ".join(text.split()), font, width=width)])
 
 
 def test_letters_that_the_font_lacks_are_transliterated() -> None:
     """Umlauts and other scripts are drawn as Latin letters, never as boxes."""
-    assert _legible("Straße über Łódź …") == "Strasse uber Lodz …"
-    assert _legible("\u6771\u4eac").isascii()
+    assert legible("Straße über Łódź …") == "Strasse uber Lodz …"
+    assert legible("\u6771\u4eac").isascii()

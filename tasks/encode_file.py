@@ -1,0 +1,207 @@
+"""Make deliveries of one video file that somebody brings: `dailies encode`.
+
+Knows: the order of it: look, decide, encode, inspect, put in place. Does not know: shots, the catalogue, the command
+line. Memory: that of `tasks.encode`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from catalogs.footage import Deliverable, Finding, Master, Severity
+from catalogs.formats import delivery_complaints
+from catalogs.shot import Delivery
+from catalogs.timebase import rate_label
+from tasks.captions import Caption
+from tasks.dryrun import delivery_bytes
+from tasks.encode import encode_master
+from tasks.errors import PlanError, StepError
+from tasks.inspect import Expectation, inspect_deliverable
+from tasks.keep import check_disk, fsync_folder
+from tasks.naming import file_name, lead_frames, reel_name, start_timecode
+from tasks.plan import PlannedDelivery
+from tasks.presets import preset
+from tasks.progress import Progress, announce
+from tasks.source import Source
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST: Final = 128  # characters of a slate: with rate, words and ending it stays below every system's 255
+
+
+@dataclass(frozen=True, slots=True)
+class FileEncoding:
+    """What encoding a file will come to."""
+
+    source: Source
+    folder: Path
+    """Absolute path of the folder that the files go to."""
+    slate: str
+    """What files, title and reel are called."""
+    deliveries: tuple[PlannedDelivery, ...]
+
+    def expectation(self, planned: PlannedDelivery) -> Expectation:
+        """What a file must be."""
+        rate, lead = self.source.rate, lead_frames(planned.extras)
+        return Expectation(
+            kind=planned.kind,
+            option=planned.option,
+            frames=self.source.frames + lead,
+            rate=rate,
+            width=self.source.width,
+            height=self.source.height,
+            timecode=start_timecode(planned.kind, planned.extras, rate),
+            reel=reel_name(planned.kind, self.slate, rate),
+            silent="silent" in planned.extras,
+            lead=lead,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FileEncoded:
+    """What it came to."""
+
+    deliverables: tuple[Deliverable, ...]
+    """In the order asked for, under their final paths."""
+    findings: tuple[Finding, ...]
+    """What inspection has to say that is no blocker."""
+    argv: tuple[str, ...]
+    """ffmpeg's command line, paths reduced to names."""
+    seconds: float
+    """Wall seconds, inspection included."""
+
+
+def slate_of(path: Path) -> str:
+    """A slate for a file that was given none: its stem, in letters that every system takes."""
+    return _UNSAFE.sub("_", path.stem).strip("._-")[:_LONGEST] or "clip"
+
+
+def plan_files(
+    source: Source, deliveries: Sequence[Delivery], folder: Path, *, slate: str = "", encoder: str = ""
+) -> FileEncoding:
+    """What encoding would make. `slate` is empty for the file's own stem; `encoder` makes H.265, empty for x265.
+
+    Raises PlanError for a delivery that cannot be made of it, a slate that is no file name, or a folder that is a file.
+    """
+    folder = folder.absolute()
+    if slate and (_UNSAFE.search(slate) or slate.startswith((".", "-")) or len(slate) > _LONGEST):
+        raise PlanError(
+            f"--slate {slate!r} is no file name; use letters, digits, dot, dash, underscore, at most {_LONGEST} of them"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise PlanError(f"{folder} is a file; name a folder with -o")
+    size = (source.width, source.height)
+    for complaint in delivery_complaints(deliveries, size=size, rate=source.rate):
+        raise PlanError(f"{source.path.name}: {complaint}")
+    named = slate or slate_of(source.path)
+    begin = f"{named}_{rate_label(source.rate)}"
+    planned = tuple(
+        PlannedDelivery(
+            one.kind,
+            one.option,
+            file_name(one, begin=begin),
+            "",
+            one.quality,
+            one.extras,
+            encoder if one.kind == "h265" else "",
+        )
+        for one in deliveries
+    )
+    if any(folder / one.file == source.path for one in planned):
+        raise PlanError(f"{source.path.name} would be written over itself; give another folder with -o, or a --slate")
+    return FileEncoding(source, folder, named, planned)
+
+
+def estimated_bytes(plan: FileEncoding) -> int:
+    """Disk that the files may take at most, of pictures that do not compress."""
+    pixels = plan.source.frames * plan.source.width * plan.source.height
+    return round(pixels * sum(map(delivery_bytes, plan.deliveries)))
+
+
+def encode_file(plan: FileEncoding, *, ffmpeg: str, overwrite: bool = False) -> FileEncoded:
+    """Make the files. They appear under their names when all are whole and inspected; until then there is a hidden
+    folder beside them.
+
+    Raises StepError, also for a file that inspection finds a blocker on; PlanError if one exists and may not be
+    replaced; MachineNotReadyError if the encoder that is asked for does not work here.
+    """
+    started = time.perf_counter()
+    folder, source = plan.folder, plan.source
+    there = [one.file for one in plan.deliveries if (folder / one.file).exists()]
+    if there and not overwrite:
+        raise PlanError(f"{folder / there[0]} exists already; take another folder or --slate, or add --overwrite")
+    was_there = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        own = Path(tempfile.mkdtemp(dir=folder, prefix=f".{plan.slate}.", suffix=".part"))
+    except OSError as error:
+        raise StepError(f"cannot write to {folder}: {error.strerror or error}; check its permissions") from error
+    try:
+        check_disk(estimated_bytes(plan), folder, what=f"encoding {source.path.name}")
+        report = encode_master(
+            Master(source.path, "", 0, source.frames, source.rate, source.width, source.height),
+            plan.deliveries,
+            own,
+            ffmpeg=ffmpeg,
+            width=source.width,
+            height=source.height,
+            slate=plan.slate,
+            caption=_caption(plan),
+            conform=source.filter,
+        )
+        made, findings = _inspected(plan, own)
+        _put(plan, own)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        if not was_there:
+            with suppress(OSError):  # not empty: the files are in it
+                folder.rmdir()
+    return FileEncoded(made, findings, report.argv, time.perf_counter() - started)
+
+
+def _caption(plan: FileEncoding) -> Caption:
+    source = plan.source
+    day = datetime.now().astimezone().date()
+    return Caption(plan.slate, "", "", "", day, source.frames, source.rate, notes=f"from {source.path.name}")
+
+
+def _inspected(plan: FileEncoding, own: Path) -> tuple[tuple[Deliverable, ...], tuple[Finding, ...]]:
+    """Every file decoded to its end. Raises StepError at a blocker."""
+    made: list[Deliverable] = []
+    findings: list[Finding] = []
+    for number, planned in enumerate(plan.deliveries, start=1):
+        deliverable, found = inspect_deliverable(own / planned.file, plan.expectation(planned))
+        for finding in found:
+            if finding.severity is Severity.BLOCKER:
+                raise StepError(
+                    f"{planned.file} was not delivered: {finding.code} is {finding.value}, {finding.limit} is wanted; "
+                    "try again, and report it if it stays"
+                )
+        made.append(replace(deliverable, path=plan.folder / planned.file))
+        findings.extend(found)
+        frames = plan.source.frames
+        announce(Progress(plan.slate, "inspect", number * frames, len(plan.deliveries) * frames))
+    return tuple(made), tuple(findings)
+
+
+def _put(plan: FileEncoding, own: Path) -> None:
+    """Give the files their names, one after the other: all are whole by now."""
+    try:
+        for planned in plan.deliveries:
+            target = plan.folder / planned.file
+            if target.is_dir() and preset(planned.kind, planned.option).sequence:
+                # a folder cannot be replaced by another in one go: the old one steps aside first
+                os.rename(target, own / f"old.{planned.file}")
+            os.replace(own / planned.file, target)
+        fsync_folder(plan.folder)
+    except OSError as error:
+        raise StepError(f"cannot write to {plan.folder}: {error.strerror or error}; check folder and disk") from error

@@ -1,0 +1,175 @@
+"""`dailies encode`: one step alone, on any video file, through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from rendering import ROOT, clean_environment
+
+from tasks.tracks import read_tracks
+
+
+@pytest.fixture
+def clip(tmp_path: Path, ffmpeg: str) -> Path:
+    """13 frames of H.264 at 29.97 with sound, chapters and a title of its own, as somebody's editor wrote them."""
+    chapters = tmp_path / "chapters"
+    chapters.write_text(";FFMETADATA1\ntitle=mine\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=one\n")
+    path = tmp_path / "my clip.mp4"
+    source = "testsrc2=size=192x108:rate=30000/1001"
+    argv = [ffmpeg, "-v", "error", "-f", "lavfi", "-i", source, "-f", "lavfi", "-i", "sine", "-i", str(chapters)]
+    argv += ["-map_metadata", "2", "-frames:v", "13", "-shortest", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)]
+    subprocess.run(argv, check=True, timeout=60)
+    chapters.unlink()
+    return path
+
+
+def run(folder: Path, *words: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`dailies encode WORDS...`, and how it ended."""
+    done = subprocess.run(
+        [sys.executable, "-m", "desk.cli", "encode", *words],
+        cwd=ROOT,
+        env=clean_environment(DAILIES_HOME=str(folder / "home"), **environment),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_becomes_deliverables(clip: Path, tmp_path: Path) -> None:
+    """All asked for, named by the slate, described in the document; nothing of the file's own sound and chapters."""
+    out = tmp_path / "out"
+    words = "h265:silent prores:4444 webm:av1 h264:slate:burnin exr"
+    done = run(tmp_path, str(clip), "-o", str(out), "--deliveries", words, "--slate", "AGM_SH0010_v002", "--json")
+    document: dict[str, Any] = json.loads(done.stdout)
+    begin = "AGM_SH0010_v002_2997p_"
+    assert names(out) == sorted(
+        begin + name for name in ("h265_silent.mp4", "prores_4444.mov", "webm_av1.webm", "h264_slate_burnin.mp4", "exr")
+    )
+    assert document["source"]["frames"] == 13
+    assert [one["frames"] for one in document["deliverables"]] == [13, 13, 13, 14, 13]
+    assert document["deliverables"][0]["path"] == str(out / f"{begin}h265_silent.mp4")
+    assert document["notices"] == ["its sound is left out"]
+    assert document["findings"] == []
+    tracks = read_tracks(out / f"{begin}prores_4444.mov")
+    assert (tracks.timecode, tracks.reel, tracks.sounds) == ("00:00:33;11", "AGM_SH0010_v002", ())
+    with av.open(str(out / f"{begin}h264_slate_burnin.mp4")) as container:
+        assert container.metadata["title"] == "AGM_SH0010_v002"
+        assert not container.chapters()
+
+
+def test_the_pictures_are_the_files_own(clip: Path, tmp_path: Path) -> None:
+    """What is decoded from a ProRes HQ of a BT.601 file is what a player shows of the file, within two codes."""
+    run(tmp_path, str(clip), "-o", str(tmp_path / "out"), "--deliveries", "prores")
+    [path] = (tmp_path / "out").iterdir()
+    assert path.name == "my_clip_2997p_prores.mov"
+
+    def shown(file: Path, matrix: str) -> np.ndarray:
+        with av.open(str(file)) as container:
+            frame = next(container.decode(video=0))
+            return frame.to_ndarray(format="rgb24", src_colorspace=matrix).astype(float)
+
+    made = shown(path, "ITU709")
+    # the edges of a 4:2:0 picture depend on who doubles its chroma, its flat parts do not
+    assert np.median(np.abs(made - shown(clip, "ITU601"))) <= 2 < np.median(np.abs(made - shown(clip, "ITU709")))
+
+
+def test_a_dry_run_makes_nothing(clip: Path, tmp_path: Path) -> None:
+    """It names the files, in words and in the document, and leaves the folder as it was."""
+    out = tmp_path / "out"
+    done = run(tmp_path, str(clip), "-o", str(out), "--deliveries", "webm:av1 png", "--dry-run")
+    assert "my_clip_2997p_webm_av1.webm" in done.stdout.replace("\n", "")
+    document = json.loads(run(tmp_path, str(clip), "-o", str(out), "--dry-run", "--json").stdout)
+    assert [one["kind"] for one in document["deliverables"]] == ["h265", "prores", "webm"]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--deliveries", "avi"], 2, "h265, prores"),
+        (["--deliveries", "prores:9"], 2, "proxy or lt or 422 or 4444"),
+        (["--deliveries", "prores:master"], 2, "one quality only"),
+        (["--deliveries", "h265:burnin"], 2, "h264:burnin or h265:review:burnin"),
+        (["--deliveries", "png:silent"], 2, "no sound"),
+        (["--slate", "a/b"], 2, "is no file name"),
+        (["--from-fps", "0"], 2, "--from-fps"),
+        (["-o", "README.md"], 2, "is a file"),
+        (["-o", "/proc/nothing"], 2, "cannot write to"),
+    ],
+)
+def test_what_cannot_be_done_is_said(words: list[str], code: int, said: str, clip: Path, tmp_path: Path) -> None:
+    """In a sentence with what can, and nothing is written."""
+    out = [] if "-o" in words else ["-o", str(tmp_path / "out")]
+    done = run(tmp_path, str(clip), *out, *words, code=code)
+    assert said in " ".join(done.stderr.split())
+    assert [name for name in names(tmp_path) if name != "home"] == ["my clip.mp4"]
+
+
+def test_nvenc_without_a_card_is_not_ready(clip: Path, tmp_path: Path, ffmpeg: str) -> None:
+    """Exit code 3 with the probe's reason; other kinds do not need it; another word is refused."""
+    from tasks.nvenc import problem
+
+    if not problem(ffmpeg):
+        pytest.skip("this machine has NVENC")
+    out = str(tmp_path / "out")
+    done = run(tmp_path, str(clip), "-o", out, code=3, DAILIES_ENCODER="nvenc")
+    assert problem(ffmpeg) in " ".join(done.stderr.split())
+    assert not Path(out).exists()
+    run(tmp_path, str(clip), "-o", out, "--deliveries", "webm", DAILIES_ENCODER="nvenc")
+    assert "use nvenc" in run(tmp_path, str(clip), "-o", out, code=3, DAILIES_ENCODER="gpu").stderr
+
+
+def test_files_that_are_there_are_kept(clip: Path, tmp_path: Path) -> None:
+    """Unless they may be replaced, folders of pictures too; the source itself never is."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "my_clip_2997p_h264.mp4").write_text("mine")
+    (out / "my_clip_2997p_png").mkdir()
+    (out / "my_clip_2997p_png" / "old.png").write_text("old")
+    words = [str(clip), "-o", str(out), "--deliveries", "h264 png"]
+    assert "--overwrite" in run(tmp_path, *words, code=2).stderr
+    assert (out / "my_clip_2997p_h264.mp4").read_text() == "mine"
+    run(tmp_path, *words, "--overwrite")
+    assert names(out) == ["my_clip_2997p_h264.mp4", "my_clip_2997p_png"]
+    assert len(names(out / "my_clip_2997p_png")) == 13
+    again = [str(out / "my_clip_2997p_h264.mp4"), "-o", str(out), "--deliveries", "h264", "--slate", "my_clip"]
+    assert "over itself" in run(tmp_path, *again, "--overwrite", code=2).stderr
+
+
+def test_an_encoder_that_dies_leaves_nothing(clip: Path, tmp_path: Path, ffmpeg: str) -> None:
+    """ffmpeg killed in the middle: its end is named, there is neither a file nor a hidden folder; then it works."""
+    dying = tmp_path / "dying"
+    dying.write_text(
+        f'#!/bin/sh\ncase "$*" in *filter_complex*) "{ffmpeg}" "$@" & kill -9 $$;; *) exec "{ffmpeg}" "$@";; esac\n'
+    )
+    dying.chmod(0o755)
+    out = tmp_path / "out"
+    done = run(tmp_path, str(clip), "-o", str(out), code=2, DAILIES_FFMPEG=str(dying))
+    assert "was killed by signal 9" in done.stderr
+    assert not out.exists()
+    run(tmp_path, str(clip), "-o", str(out), "--deliveries", "webm")
+    assert len(names(out)) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_folder_is_said(clip: Path, tmp_path: Path) -> None:
+    """With its name and what to look at."""
+    out = tmp_path / "out"
+    out.mkdir(mode=0o555)
+    assert "cannot write to" in run(tmp_path, str(clip), "-o", str(out), code=2).stderr
