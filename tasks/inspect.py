@@ -3,7 +3,8 @@
 Knows: what each kind of deliverable must be. Does not know: shots, plans, how it was made; any file that a person
 names can be inspected. Memory: the frames in flight in a decoder, whatever the length.
 
-Every finding here is a blocker: a file with one is not the file that was ordered.
+Every finding here is a blocker: a file with one is not the file that was ordered. What its pictures show is looked at
+by others (tasks.content), who are handed each frame from the same decode.
 What cannot be found without the master: damage inside a VP9 frame, which has no checksum and decodes to something.
 """
 
@@ -21,7 +22,7 @@ from catalogs.timebase import FIRST_FRAME, rate_text
 from tasks.containers import Colr, video_entry
 from tasks.errors import MediaError
 from tasks.keep import bytes_of, sha256_of
-from tasks.measure import Seen, see_png, watch
+from tasks.measure import Look, Seen, see_png, watch
 from tasks.presets import Preset, preset
 
 _CLOCKS: Final[Mapping[str, Fraction]] = {"webm": Fraction(1, 1000)}
@@ -50,8 +51,10 @@ class Expectation:
     """Pixels."""
 
 
-def inspect_deliverable(path: Path, expected: Expectation) -> tuple[Deliverable, tuple[Finding, ...]]:
-    """Decode `path` to its last frame and compare it with `expected`.
+def inspect_deliverable(
+    path: Path, expected: Expectation, *, look: Look | None = None
+) -> tuple[Deliverable, tuple[Finding, ...]]:
+    """Decode `path` to its last frame and compare it with `expected`. `look` is shown each frame on the way.
 
     For png `path` is the folder. An empty or unreadable file is described with zeros and has a `truncated` finding.
     Raises MediaError if there is nothing at `path`, ValueError if the expected kind is unknown.
@@ -60,10 +63,10 @@ def inspect_deliverable(path: Path, expected: Expectation) -> tuple[Deliverable,
     if not path.exists():
         raise MediaError(f"{path.name} does not exist; render the shot again")
     if expected.kind == "png":
-        return _inspect_folder(path, expected, wanted)
+        return _inspect_folder(path, expected, wanted, look)
     if path.is_dir():
         return _other_thing(path, expected, "it is a folder, not a file")
-    seen = watch(path, rate=expected.rate, clock=_CLOCKS.get(wanted.container, Fraction(0)))
+    seen = watch(path, rate=expected.rate, clock=_CLOCKS.get(wanted.container, Fraction(0)), look=look)
     with path.open("rb") as stream:
         entry = video_entry(stream) if wanted.container in ("mp4", "mov") else None
     report = _Report(path.name, expected)
@@ -142,7 +145,9 @@ def _colr(report: _Report, colr: Colr | None) -> None:
         report.add("tags", f"colr {colr.primaries} {colr.transfer} {colr.matrix} {told}", limit)
 
 
-def _inspect_folder(path: Path, expected: Expectation, wanted: Preset) -> tuple[Deliverable, tuple[Finding, ...]]:
+def _inspect_folder(
+    path: Path, expected: Expectation, wanted: Preset, look: Look | None
+) -> tuple[Deliverable, tuple[Finding, ...]]:
     if not path.is_dir():
         return _other_thing(path, expected, "it is a file, not a folder of pictures")
     report = _Report(path.name, expected)
@@ -157,7 +162,7 @@ def _inspect_folder(path: Path, expected: Expectation, wanted: Preset) -> tuple[
             continue
         numbers.append(int(match["number"]))
         names.add(match["name"])
-        see_png(file, seen)
+        see_png(file, seen, look)
     report.whole(seen)
     due = range(FIRST_FRAME, FIRST_FRAME + expected.frames)
     for first, end in _runs(sorted(set(due) - set(numbers))):

@@ -1,0 +1,144 @@
+"""Everything a take delivers, held against its plan, its plate and its master: one decode of each file does it all.
+
+Knows: plans, which file carries which check. Does not know: Prefect, what is done about a finding. Memory: what the
+watches have (tasks.content, tasks.fidelity), for one file at a time.
+
+Every file gets the checks of a file, of its ranges and of its fidelity. What the pictures show is the same in all of
+them, so it is looked at in one, the best there is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from av.video.frame import VideoFrame
+
+from catalogs.footage import Deliverable, Finding, Master
+from tasks.content import ContentWatch
+from tasks.errors import MediaError
+from tasks.fidelity import MEASURED, FidelityWatch, MasterFrames, judge_fidelity
+from tasks.inspect import Expectation, inspect_deliverable
+from tasks.known import Known
+from tasks.limits import Limits
+from tasks.plan import PlannedDelivery, TakePlan
+from tasks.plates import PlateSeen, see_plate
+from tasks.presets import preset
+
+LOG: Final = logging.getLogger("dailies")
+
+CARRIERS: Final = ("prores", "h265", "png", "webm", "h264")
+"""Kinds whose pictures can be looked at, the best first: most bits and the largest chroma."""
+
+FILE_CODES: Final = ("truncated", "count", "rate", "size", "codec", "depth", "tags", "fidelity", "range")
+"""Codes of what is wrong with a file, which another encode may mend; the others are in the footage itself."""
+
+
+def expectation(plan: TakePlan, planned: PlannedDelivery) -> Expectation:
+    """What a deliverable must be, according to the plan."""
+    return Expectation(
+        kind=planned.kind,
+        option=planned.option,
+        frames=plan.frames,
+        rate=plan.shot.rate,
+        width=plan.delivery_width,
+        height=plan.delivery_height,
+    )
+
+
+def known_of(plan: TakePlan) -> Known:
+    """What the plan says of the pictures before anybody has looked at them."""
+    animatic = not plan.spec.steps
+    return Known(
+        rate=plan.shot.rate,
+        frames=plan.frames,
+        # a model that is told so keeps the camera still, not the picture
+        still=animatic and plan.shot.camera == "still",
+        arrives=len(plan.shot.stills) > 1,
+        plate=_plate(plan),
+    )
+
+
+def carrier(kinds: Sequence[str]) -> int | None:
+    """Which of the deliverables is looked at; None if there is none that can be."""
+    able = [number for number, kind in enumerate(kinds) if kind in CARRIERS]
+    return min(able, key=lambda number: CARRIERS.index(kinds[number]), default=None)
+
+
+def inspect_take(
+    plan: TakePlan,
+    files: Sequence[Path],
+    master: Master,
+    *,
+    ffmpeg: str,
+    limits: Limits,
+    on_file: Callable[[int, tuple[Finding, ...]], None] = lambda *_: None,
+) -> tuple[tuple[Deliverable, ...], tuple[Finding, ...]]:
+    """Inspect the deliverables of a take, in the plan's order. `on_file` hears what each one, by number, had.
+
+    Raises MediaError if a file or the master is missing or the master does not decode.
+    """
+    looked_at = carrier([planned.kind for planned in plan.deliveries])
+    known = known_of(plan)
+    samples = None
+    if limits.on("fidelity"):
+        samples = MasterFrames(master, ffmpeg=ffmpeg, width=plan.delivery_width, height=plan.delivery_height)
+    deliverables: list[Deliverable] = []
+    findings: list[Finding] = []
+    for number, (planned, path) in enumerate(zip(plan.deliveries, files, strict=True)):
+        deliverable, found = inspect_one(
+            path,
+            expectation(plan, planned),
+            known=known,
+            limits=limits,
+            content=number == looked_at,
+            samples=samples,
+        )
+        deliverables.append(deliverable)
+        findings.extend(found)
+        on_file(number, found)
+    return tuple(deliverables), tuple(findings)
+
+
+def inspect_one(
+    path: Path,
+    expected: Expectation,
+    *,
+    known: Known,
+    limits: Limits,
+    content: bool,
+    samples: MasterFrames | None,
+) -> tuple[Deliverable, tuple[Finding, ...]]:
+    """One deliverable, decoded once. `content`: what its pictures show as well; `samples`: of its master."""
+    pictures = ContentWatch(known, limits, content=content)
+    pix_fmt = preset(expected.kind, expected.option).pix_fmt
+    fidelity = FidelityWatch(samples, pix_fmt) if samples is not None and pix_fmt in MEASURED else None
+
+    def look(frame: VideoFrame) -> None:
+        pictures.see(frame)
+        if fidelity is not None:
+            fidelity.see(frame)
+
+    able = expected.kind in CARRIERS
+    deliverable, found = inspect_deliverable(path, expected, look=look if able else None)
+    found = limits.graded(found)
+    if able and not any(one.code in ("truncated", "count") for one in found):
+        own = (*pictures.findings(), *(judge_fidelity(fidelity.kept, limits) if fidelity else ()))
+        # of one file only if it is the file's: what the shot shows is in all of them
+        found += tuple(replace(one, subject=path.name) if one.code in FILE_CODES else one for one in own)
+    return deliverable, found
+
+
+def _plate(plan: TakePlan) -> PlateSeen | None:
+    """The plate as it is now; None without one."""
+    if plan.shot.plate is None:
+        return None
+    try:
+        return see_plate(Path(plan.shot.plate.path), width=plan.delivery_width, height=plan.delivery_height)
+    except MediaError as error:
+        # the footage is made: it can be judged by itself
+        LOG.info("%s: not held against its plate: %s", plan.slate, error)
+        return None
