@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from desk.clean_cli import clean
+from desk.inspect_cli import inspect
 from desk.retime_cli import retime
 from desk.weights_cli import app as weights_app
 
@@ -37,6 +38,7 @@ SIGNALLED = 128  # and the signal's number: what a shell reports; 130 for Ctrl-C
 app.add_typer(weights_app, name="weights")
 app.command()(clean)
 app.command()(retime)
+app.command()(inspect)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Shots = Annotated[

@@ -6,19 +6,18 @@ asked to leave.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from desk.bars import file_bar
 
 if TYPE_CHECKING:
     from models.interface import InterpolatorSpec
     from models.retimers import RetimerWish
-    from tasks.progress import Progress
     from tasks.retime_file import FileRetimed, FileRetiming
 
 SIGNALLED = 128  # and the signal's number: what a shell reports
@@ -74,7 +73,7 @@ def retime(
         _told(plan, interpolator.spec, None, as_json=as_json)
         return
     try:
-        with STOPPING.on_sigterm(), _bar(clip.name):
+        with STOPPING.on_sigterm(), file_bar(clip.name):
             made = retime_file(plan, interpolator, ffmpeg=settings.ffmpeg, workers=workers, overwrite=overwrite)
     except KeyboardInterrupt:
         show.say("Interrupted; nothing was written.", "yellow")
@@ -120,32 +119,6 @@ def _wish(
         if not any(word.startswith(f"{name}=") for name in settings if settings[name])
     ]
     return parse_wish(" ".join([*kept, *said])), False
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[None]:
-    """A bar on a terminal, nothing elsewhere."""
-    import logging
-
-    from desk import show
-    from tasks.progress import listening
-
-    if not show.ERR.is_terminal or logging.getLogger("dailies").level > logging.INFO:
-        yield
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars, shown = Bars(*columns, console=show.ERR), dict[str, Any]()
-
-    def listen(update: Progress) -> None:
-        if update.step not in shown:
-            shown[update.step] = bars.add_task(f"{name} {update.step}", total=update.total)
-        bars.update(shown[update.step], completed=update.done)
-
-    with bars, listening(listen):
-        yield
 
 
 def _told(plan: FileRetiming, spec: InterpolatorSpec, made: FileRetimed | None, *, as_json: bool) -> None:

@@ -248,17 +248,18 @@ def _through(argv: Sequence[str], raw: Sequence[bytes], *, what: str) -> bytes:
     return made
 
 
-def master_path(path: Path, *, rate: Fraction) -> Master:
+def master_at(path: Path) -> Master:
     """A lossless file that somebody names as the master of another. Raises MediaError if it is none."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
             stream = container.streams.video[0]
-            if stream.codec_context.name != "ffv1" or stream.format.name != WORKING_PIX_FMT:
+            found = (stream.codec_context.name, stream.format.name)
+            if found != ("ffv1", WORKING_PIX_FMT):
                 raise MediaError(
-                    f"{path.name} is {stream.codec_context.name} {stream.format.name}, no master; give the master.mkv "
-                    "of the shot's work folder"
+                    f"{path.name} is {' '.join(found)}, no master; give the shot's master.mkv, in its work folder"
                 )
             count = sum(1 for packet in container.demux(stream) if packet.size)
+            rate = Fraction(stream.average_rate or 24)
             return Master(path, "", path.stat().st_size, count, rate, stream.width, stream.height)
     except (av.FFmpegError, OSError, IndexError) as error:
-        raise MediaError(f"{path.name} cannot be read as a master: {error}; check the path") from error
+        raise MediaError(f"{path} cannot be read as a master: {error}; check the path") from error

@@ -25,7 +25,7 @@ from tasks.keep import bytes_of, sha256_of
 from tasks.measure import Look, Seen, see_png, watch
 from tasks.presets import Preset, preset
 
-_CLOCKS: Final[Mapping[str, Fraction]] = {"webm": Fraction(1, 1000)}
+_CLOCKS: Final[Mapping[str, Fraction]] = {"webm": Fraction(1, 1000), "mkv": Fraction(1, 1000)}
 """Seconds to which a container rounds the times of frames; the others keep them exactly."""
 
 _VIDEO_TAGS: Final = ("tv", "bt709", "bt709", "bt709")
@@ -66,22 +66,40 @@ def inspect_deliverable(
         return _inspect_folder(path, expected, wanted, look)
     if path.is_dir():
         return _other_thing(path, expected, "it is a folder, not a file")
-    seen = watch(path, rate=expected.rate, clock=_CLOCKS.get(wanted.container, Fraction(0)), look=look)
-    with path.open("rb") as stream:
-        entry = video_entry(stream) if wanted.container in ("mp4", "mov") else None
+    seen = watch(path, rate=expected.rate, clock=clock_of(wanted.container), look=look)
+    return _describe(path, expected, seen), judged(path, expected, seen)
+
+
+def clock_of(container: str) -> Fraction:
+    """Seconds to which a container, by ffmpeg's name or a file's ending, rounds the times of frames."""
+    return _CLOCKS.get(container, Fraction(0))
+
+
+def judged(path: Path, expected: Expectation, seen: Seen) -> tuple[Finding, ...]:
+    """What was measured on a file, against what was expected; without a kind, only what holds for every one. Pure but
+    for a look at the container's boxes."""
+    wanted = preset(expected.kind, expected.option) if expected.kind else None
     report = _Report(path.name, expected)
     report.whole(seen)
     report.count(seen.frames)
     if seen.frames:
         _rate(report, seen, expected)
         _pictures(report, seen, expected, wanted)
-        tag = entry.tag if entry else ""
-        report.equal("codec", f"{seen.codec} {tag}".strip(), f"{wanted.codec} {wanted.tag}".strip())
-        report.equal("codec", seen.profile, wanted.profile)
-        report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(_VIDEO_TAGS))
-        if wanted.container in ("mp4", "mov"):
-            _colr(report, entry.colr if entry else None)
-    return _describe(path, expected, seen), tuple(report.findings)
+        if wanted is not None:
+            _coded(report, path, seen, wanted)
+    return tuple(report.findings)
+
+
+def _coded(report: _Report, path: Path, seen: Seen, wanted: Preset) -> None:
+    boxed = wanted.container in ("mp4", "mov")
+    with path.open("rb") as stream:
+        entry = video_entry(stream) if boxed else None
+    tag = entry.tag if entry else ""
+    report.equal("codec", f"{seen.codec} {tag}".strip(), f"{wanted.codec} {wanted.tag}".strip())
+    report.equal("codec", seen.profile, wanted.profile)
+    report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(_VIDEO_TAGS))
+    if boxed:
+        _colr(report, entry.colr if entry else None)
 
 
 class _Report:
@@ -127,12 +145,13 @@ def _rate(report: _Report, seen: Seen, expected: Expectation) -> None:
         )
 
 
-def _pictures(report: _Report, seen: Seen, expected: Expectation, wanted: Preset) -> None:
+def _pictures(report: _Report, seen: Seen, expected: Expectation, wanted: Preset | None) -> None:
     sizes = _each(f"{width}x{height}" for width, height in seen.sizes)
     if not seen.square:
         sizes += " with pixels that are not square"
     report.equal("size", sizes, f"{expected.width}x{expected.height}")
-    report.equal("depth", _each(seen.pix_fmts), wanted.pix_fmt)
+    if wanted is not None:
+        report.equal("depth", _each(seen.pix_fmts), wanted.pix_fmt)
 
 
 def _colr(report: _Report, colr: Colr | None) -> None:
@@ -143,6 +162,11 @@ def _colr(report: _Report, colr: Colr | None) -> None:
     elif (colr.primaries, colr.transfer, colr.matrix) != (1, 1, 1) or colr.full_range:
         told = "full" if colr.full_range else "limited"
         report.add("tags", f"colr {colr.primaries} {colr.transfer} {colr.matrix} {told}", limit)
+
+
+def judged_folder(path: Path, expected: Expectation) -> tuple[Finding, ...]:
+    """A folder of pictures, against what was expected of a numbered sequence."""
+    return _inspect_folder(path, expected, preset(expected.kind, expected.option), None)[1]
 
 
 def _inspect_folder(

@@ -247,7 +247,7 @@ class PixelWatch:
     def __init__(self, *, contrast: float) -> None:
         self._contrast = contrast
         self._places: NDArray[np.int64] = np.zeros((0, 2), np.int64)
-        self._values: list[tuple[NDArray[np.int64], Floats, Floats]] = []
+        self._values: list[tuple[NDArray[np.int64], Floats, Floats, Floats]] = []
 
     def see(self, picture: Picture) -> None:
         """A frame."""
@@ -255,8 +255,7 @@ class PixelWatch:
         if len(self._values) < self.SEARCHED:
             self._search(luma, scale)
         places = self._places
-        own, around = _around(luma, places, scale)
-        self._values.append((places, own, around))
+        self._values.append((places, *_around(luma, places, scale)))
 
     def _search(self, luma: NDArray[Any], scale: Scale) -> None:
         # of eight neighbours, so that a pixel that two frames' codecs smeared still stands out
@@ -276,16 +275,17 @@ class PixelWatch:
         width = int(self._places[:, 1].max()) + 1
         keys = self._places[:, 0] * width + self._places[:, 1]
         own = np.full((len(self._values), keys.size), np.nan, np.float32)
-        around = own.copy()
-        for number, (places, values, beside) in enumerate(self._values):
+        around, single = own.copy(), own.copy()
+        for number, (places, values, beside, beyond) in enumerate(self._values):
             at = np.searchsorted(keys, places[:, 0] * width + places[:, 1])
-            own[number, at], around[number, at] = values, beside
+            own[number, at], around[number, at], single[number, at] = values, beside, beyond
         with np.errstate(all="ignore"):
             contrast = np.abs(own - around)
             same = np.nanmax(own, axis=0) - np.nanmin(own, axis=0) <= self.ALIKE
             moved = np.nanmax(around, axis=0) - np.nanmin(around, axis=0) >= self.MOVED
             # on a ground of its own colour it cannot show: a quarter of the frames may miss it
             shows = np.nanmean(contrast >= self._contrast, axis=0) >= 0.75
+            shows &= np.nanmean(single >= self._contrast / 2, axis=0) >= 0.6
             least = np.nanquantile(contrast, 0.25, axis=0)
         chosen = np.nonzero(same & moved & shows)[0]
         stays = self._places[np.nonzero(same)[0]]
@@ -298,26 +298,28 @@ class PixelWatch:
             found.append(Stuck(column, row, float(np.nanmean(own[:, number])), float(least[number])))
         # one that the encoder has smeared over two is one
         found.sort(key=lambda one: -one.contrast)
-        single: list[Stuck] = []
+        kept: list[Stuck] = []
         for one in found:
-            if all(max(abs(one.x - other.x), abs(one.y - other.y)) > 2 for other in single):
-                single.append(one)
-        return tuple(single)
+            if all(max(abs(one.x - other.x), abs(one.y - other.y)) > 2 for other in kept):
+                kept.append(one)
+        return tuple(kept)
 
 
-def _around(luma: NDArray[Any], places: NDArray[np.int64], scale: Scale) -> tuple[Floats, Floats]:
-    """Levels of pixels, and the median of the 5x5 around each."""
+_NEAR: Final = [(down, across) for down in range(-2, 3) for across in range(-2, 3) if (down, across) != (0, 0)]
+
+
+def _around(luma: NDArray[Any], places: NDArray[np.int64], scale: Scale) -> tuple[Floats, Floats, Floats]:
+    """Levels of pixels, the median of the 5x5 around each, and by how much each is beyond all that are two away."""
     height, width = luma.shape
     rows, columns = places[:, 0], places[:, 1]
     near = [
-        luma[np.clip(rows + down, 0, height - 1), np.clip(columns + across, 0, width - 1)]
-        for down in range(-2, 3)
-        for across in range(-2, 3)
-        if (down, across) != (0, 0)
+        luma[np.clip(rows + down, 0, height - 1), np.clip(columns + across, 0, width - 1)] for down, across in _NEAR
     ]
-    middle = np.median(np.stack(near), axis=0) if places.size else np.zeros(0)
+    near = np.stack(near).astype(np.float32)
+    middle = np.median(near, axis=0)
     own = luma[rows, columns].astype(np.float32)
-    return (
-        (own - np.float32(scale.black)) / np.float32(scale.level),
-        ((middle - scale.black) / scale.level).astype(np.float32),
-    )
+    far = np.array([max(abs(down), abs(across)) == 2 for down, across in _NEAR])
+    # of a point everything around is on the same side; a thin line goes on
+    single = np.where(own > middle, own - near[far].max(axis=0), near[far].min(axis=0) - own)
+    level = np.float32(scale.level)
+    return (own - np.float32(scale.black)) / level, (middle - np.float32(scale.black)) / level, single / level
