@@ -35,7 +35,7 @@ from catalogs.footage import Finding, Master, Severity
 from catalogs.shot import DELIVERY_OPTIONS
 from models.interface import Frame
 from tasks.encode import encode_master
-from tasks.ffmpeg import deliverables_argv, clip_argv
+from tasks.ffmpeg import clip_argv, deliverables_argv
 from tasks.fidelity import MasterFrames
 from tasks.frames import FrameWriter
 from tasks.inspect import Expectation

@@ -105,7 +105,9 @@ def clean() -> Iterator[Clean]:
     yield Clean("fast pan", lambda: seen("city.jpg", lambda way: View(0.2 + 2.5 * way, 0.5, 1.3), parts=8))
     yield Clean("fast pan, sharp", lambda: seen("forest.jpg", lambda way: View(0.2 + 1.2 * way, 0.5, 1.3)))
     yield Clean("a pan that starts and stops", lambda: seen("dunes.png", lambda way: View(0.4 + 0.4 * _eased(way))))
-    yield Clean("whip pan", lambda: seen("lake.jpg", lambda way: View(0.5 + 1.5 * _eased(3 * way - 1)), parts=8))
+    yield Clean(
+        "whip pan", lambda: seen("lake.jpg", lambda way: View(0.5 + 0.03 * way + 1.5 * _eased(3 * way - 1)), parts=8)
+    )
     yield Clean("zoom", lambda: seen("lighthouse.jpg", lambda way: View(zoom=1.1 * 2**way)))
     yield Clean("a camera shaken", lambda: shaken("city.jpg"))
     yield Clean(
@@ -172,14 +174,22 @@ def stars() -> Frames:
 def titled(frames: Frames) -> Frames:
     """A title in white letters for a third of the time."""
     for frame in frames[FRAMES // 3 : -FRAMES // 3]:
-        cv2.putText(frame, "THE NIGHT SHIFT", (60, 140), cv2.FONT_HERSHEY_DUPLEX, 1.2, (60000,) * 3, 3, cv2.LINE_AA)
+        lettered(frame, "THE NIGHT SHIFT", (60, 140), cv2.FONT_HERSHEY_DUPLEX, 1.2, 3)
     return frames
+
+
+def lettered(frame: Frame, text: str, place: tuple[int, int], font: int, size: float, thick: int) -> None:
+    """Write white letters onto a frame."""
+    cover = np.zeros(frame.shape[:2], np.uint8)
+    cv2.putText(cover, text, place, font, size, 255, thick, cv2.LINE_AA)
+    share = cover[..., None] / np.float32(255)
+    frame[:] = (frame * (1 - share) + 60000 * share).astype(np.uint16)
 
 
 def captioned(frames: Frames) -> Frames:
     """A small caption that stays where it is."""
     for frame in frames:
-        cv2.putText(frame, "i. 21:04, live", (30, 250), cv2.FONT_HERSHEY_PLAIN, 1.1, (58000,) * 3, 1, cv2.LINE_AA)
+        lettered(frame, "i. 21:04, live", (30, 250), cv2.FONT_HERSHEY_PLAIN, 1.1, 1)
     return frames
 
 
@@ -247,10 +257,10 @@ def shapes() -> Frames:
     """Flat colours with sharp edges, as in an animation."""
     made = []
     for at in range(FRAMES):
-        frame = np.full((SIZE[1], SIZE[0], 3), (30000, 42000, 52000), np.uint16)
-        cv2.circle(frame, (90 + 6 * at, 120), 50, (61000, 50000, 9000), -1, cv2.LINE_AA)
-        cv2.rectangle(frame, (300 - 3 * at, 170), (390 - 3 * at, 250), (14000, 30000, 12000), -1)
-        made.append(frame)
+        frame = np.full((SIZE[1], SIZE[0], 3), (117, 163, 202), np.uint8)
+        cv2.circle(frame, (90 + 6 * at, 120), 50, (237, 195, 35), -1, cv2.LINE_AA)
+        cv2.rectangle(frame, (300 - 3 * at, 170), (390 - 3 * at, 250), (54, 117, 47), -1)
+        made.append(frame.astype(np.uint16) * 257)
     return made
 
 

@@ -124,7 +124,7 @@ def _time() -> Iterator[Fault]:
         yield Fault("cut", f"after frame {at}", joined, (at - 1, at + 1))
     yield Fault("cut", "to a dark shot", lambda: [*base(3)[:24], *[lit(f, 0.2) for f in base(1)[24:]]], (23, 25))
 
-    for number, (period, area) in enumerate(((3, 1.0), (2, 0.5), (4, 0.4))):
+    for number, (period, area) in enumerate(((3, 1.0), (2, 0.5), (3, 0.4))):
 
         def strobe(at: int, frame: Frame, period: int = period, area: float = area) -> Frame:
             made = frame.copy()

@@ -43,7 +43,8 @@ class ContentWatch:
         self._due = frozenset(sampled(known.frames)) if known.frames else None
         self._seen = 0
         self._samples: list[Sample] = []
-        self._looker = Looker(second=known.second, flashes=float(limits["photosensitive"]["flashes"]))
+        harm = limits["photosensitive"]
+        self._looker = Looker(second=known.second, flashes=float(harm["flashes"]), area=float(harm["area"]))
         self._pixels = PixelWatch(contrast=float(limits["dead_pixel"]["contrast"]))
         plate = known.plate
         self._drift = DriftWatch(plate=(plate.luma, plate.colour) if plate else None)
@@ -58,7 +59,9 @@ class ContentWatch:
         picture = picture_of(frame)
         if self._content:
             self._looker.see(picture)
-            if index % self._key_step == 0 and self._limits.on("drift", "first_frame"):
+            if (index % self._key_step == 0 or index == self._known.frames - 1) and self._limits.on(
+                "drift", "first_frame"
+            ):
                 self._drift.see(index, picture.small, picture.colour)
         if closely:
             step = float(self._limits["banding"]["step"])
@@ -80,6 +83,6 @@ class ContentWatch:
         looks, cuts = self._looker.looks, self._looker.cuts
         return (
             *judge_time(looks, cuts, self._known, self._limits),
-            *judge_plate(self._drift.keys, self._drift.first, self._looker.first, self._known, self._limits),
+            *judge_plate(self._drift, looks, self._looker.first, self._known, self._limits),
             *judge_picture(self._samples, looks, self._pixels.stuck(), cuts, self._known, self._limits),
         )

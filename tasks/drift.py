@@ -134,17 +134,21 @@ def compared(one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> Change
     returned = np.asarray(cv2.remap(back, x, y, cv2.INTER_LINEAR))
     same = inside & (np.hypot(to[..., 0] + returned[..., 0], to[..., 1] + returned[..., 1]) < 1.0)
 
-    def moved(picture: Floats) -> Floats:
-        return np.asarray(cv2.remap(_softened(picture), x, y, cv2.INTER_LINEAR), np.float32)
+    # what has come closer is softened as much more: else detail that can now be seen would count as colour
+    closer = _closer(to, same)
+    soft, softer = _SOFT * max(1.0, 1 / closer), _SOFT * max(1.0, closer)
 
-    luma_one, luma_other = _softened(one[0]), moved(other[0])
+    def moved(picture: Floats) -> Floats:
+        return np.asarray(cv2.remap(_softened(picture, softer), x, y, cv2.INTER_LINEAR), np.float32)
+
+    luma_one, luma_other = _softened(one[0], soft), moved(other[0])
     gain = float(np.median((luma_other[same] + 8) / np.maximum(1, luma_one[same] + 8))) if same.any() else 1.0
     # what flow has matched by mistake differs in luma more than light explains
     same &= np.abs(luma_other - np.float32(gain) * luma_one) < 12 + 0.15 * luma_one
     share = float(same.mean())
     if share < LEAST:
         return Change(share, 0.0, 0.0, 0.0, 0.0, 0.0)
-    colour_one, colour_other = _softened(one[1]), moved(other[1])
+    colour_one, colour_other = _softened(one[1], soft), moved(other[1])
     luma = math.log((float(luma_other[same].mean()) + 1) / (float(luma_one[same].mean()) + 1))
     shift = (colour_other[same] / np.float32(math.exp(luma)) - colour_one[same]).mean(axis=0)
     saturation, spread = _saturation(colour_one, colour_other, same, luma)
@@ -172,8 +176,16 @@ def _saturation(one: Floats, other: Floats, same: np.ndarray, luma: float) -> tu
     return whole, float(math.sqrt(float((share**2 * (np.array(parts) - whole) ** 2).sum())))
 
 
-def _softened(picture: Floats) -> Floats:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), _SOFT), np.float32)
+def _closer(flow: Floats, same: np.ndarray) -> float:
+    """How many times larger things have become, from the flow's divergence; 1 where nothing is known of it."""
+    if float(same.mean()) < LEAST:
+        return 1.0
+    spread = np.gradient(flow[..., 0], axis=1) + np.gradient(flow[..., 1], axis=0)
+    return float(np.clip(1 + np.median(spread[same]) / 2, 0.4, 2.5))
+
+
+def _softened(picture: Floats, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
 
 
 def _luma8(luma: Floats) -> np.ndarray:

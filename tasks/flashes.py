@@ -1,7 +1,7 @@
 """Flashes that may harm, counted as ITU-R BT.1702 and WCAG 2.3.1 describe them. A hint, not a certificate.
 
 Knows: pictures in order. Does not know: files, limits, screens: a screen of 200 cd/m2 is assumed, seen whole. Memory:
-a small mask for each frame of one second.
+a few small masks for each change within one second.
 
 A flash is a pair of opposing changes of relative luminance of a tenth of white or more, the darker side below 0.8 of
 white; or of opposing changes to and from a saturated red. What counts is where more than so many of them happen within
@@ -34,21 +34,27 @@ RED: Final = 20 / 320
 SATURATED: Final = 0.8
 """Share of red in R+G+B from which a red is saturated."""
 
+TOGETHER: Final = 3
+"""Frames within which cells change together: light that comes gently reaches bright ones first."""
+
 _GAMMA: Final = 2.4  # of the screen (ITU-R BT.1886)
 
 
 class _Swings:
     """Opposing changes in every cell of the grid."""
 
-    def __init__(self, *, least: float, dark: float, second: int) -> None:
-        self._least, self._dark = least, dark
-        self._masks: deque[NDArray[np.bool_]] = deque(maxlen=second)
+    def __init__(self, *, least: float, dark: float, area: float, second: int) -> None:
+        self._least, self._dark, self._area, self._second = least, dark, area, second
         self._turn: Floats | None = None  # value at which the present direction began or got to
         self._way: NDArray[np.int8] = np.zeros(GRID[::-1], np.int8)
-        self._count: NDArray[np.int16] = np.zeros(GRID[::-1], np.int16)
+        self._recent: deque[NDArray[np.int8]] = deque(maxlen=TOGETHER)
+        self._events: deque[tuple[int, NDArray[np.bool_]]] = deque()
+        self._last = 0  # direction of the last event
+        self._frame = -1
 
-    def see(self, values: Floats, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int16]:
-        """How many changes the last second had in each cell."""
+    def see(self, values: Floats, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """How many changes of the whole the last second had in each cell."""
+        self._frame += 1
         if self._turn is None:
             self._turn = values.copy()
         change = values - self._turn
@@ -61,21 +67,35 @@ class _Swings:
         moved = swung | (way == self._way)
         self._turn[moved] = values[moved]
         self._way[swung] = way[swung]
-        if len(self._masks) == self._masks.maxlen:
-            self._count -= self._masks[0]
-        self._masks.append(swung)
-        self._count += swung
-        return self._count
+        self._recent.append(np.where(swung, way, 0).astype(np.int8))
+        self._note()
+        while self._events and self._events[0][0] <= self._frame - self._second:
+            self._events.popleft()
+        return np.sum([mask for _, mask in self._events], axis=0, dtype=np.int64) + np.zeros(GRID[::-1], np.int64)
+
+    def _note(self) -> None:
+        """Keep what changed in one direction together: what moves changes one cell up and the next one down."""
+        up = np.any([mask > 0 for mask in self._recent], axis=0)
+        down = np.any([mask < 0 for mask in self._recent], axis=0)
+        for way, mask, other in ((1, up, down), (-1, down, up)):
+            share = float(mask.mean())
+            if way != self._last and share >= self._area and float(other.mean()) <= share / 3:
+                self._events.append((self._frame, mask))
+                self._last = way
+                self._recent.clear()
+                return
 
 
 class FlashCount:
     """Sees every frame, in order, and tells in how much of the picture there were too many flashes."""
 
-    def __init__(self, *, second: int, flashes: float) -> None:
-        """`second`: frames in a second; `flashes`: pairs of changes in it that are still safe."""
+    def __init__(self, *, second: int, flashes: float, area: float) -> None:
+        """`second`: frames in a second; `flashes`: pairs of changes in it that are still safe; `area`: share of the
+        picture in which they happen together."""
         self._most = 2 * flashes
-        self._light = _Swings(least=CHANGE, dark=DARK, second=max(1, second))
-        self._red = _Swings(least=RED, dark=np.inf, second=max(1, second))
+        second = max(1, second)
+        self._light = _Swings(least=CHANGE, dark=DARK, area=area, second=second)
+        self._red = _Swings(least=RED, dark=np.inf, area=area, second=second)
         self._saturated: NDArray[np.bool_] = np.zeros(GRID[::-1], np.bool_)
 
     def see(self, rgb: Floats) -> float:

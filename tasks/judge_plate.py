@@ -7,19 +7,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
 
 from catalogs.footage import Finding
 from tasks.cuts import Thumbnail
-from tasks.drift import Change, Key
-from tasks.known import BLACK_PLATE, FLAT_PLATE, Known, finding
+from tasks.drift import Change, DriftWatch, Key
+from tasks.known import BLACK_PLATE, FLAT_PLATE, Known, finding, runs
 from tasks.limits import Limits
+from tasks.looks import Look
+
+DIMMED: Final = 0.5
+"""Natural logarithm of luma gained or lost from which colours are no longer compared: what is left of them is noise."""
 
 
 def judge_plate(
-    keys: Sequence[Key], plate_change: Change | None, first: Thumbnail | None, known: Known, limits: Limits
+    followed: DriftWatch, looks: Sequence[Look], first: Thumbnail | None, known: Known, limits: Limits
 ) -> tuple[Finding, ...]:
-    """All findings of this module. `keys`: what has drifted; `plate_change`: from the plate to the first frame."""
-    return (*_first_frame(plate_change, first, known, limits), *_drift(keys, known, limits))
+    """All findings of this module; `first`: thumbnail of the first frame."""
+    fading = _fading(looks)
+    keys = [key for key in followed.keys if key.index not in fading and abs(key.change.luma) < DIMMED]
+    return (*_first_frame(followed.first, first, known, limits), *_drift(keys, known, limits))
+
+
+def _fading(looks: Sequence[Look]) -> set[int]:
+    """Frames of one colour, and those that lose their contrast on the way to them: there colours go on purpose."""
+    found: set[int] = set()
+    for first, end in runs([look.contrast < FLAT_PLATE for look in looks]):
+        found |= set(range(first, end))
+        for frames in (range(first - 1, -1, -1), range(end, len(looks))):
+            last = FLAT_PLATE
+            for frame in frames:
+                if looks[frame].contrast < last:
+                    break
+                found.add(frame)
+                last = looks[frame].contrast
+    return found
 
 
 def _first_frame(change: Change | None, first: Thumbnail | None, known: Known, limits: Limits) -> list[Finding]:
@@ -46,15 +69,26 @@ def _drift(keys: Sequence[Key], known: Known, limits: Limits) -> list[Finding]:
     if severity is None or known.arrives or len(keys) < 2:
         return []
     most, cast, steady = (float(limits["drift"][key]) for key in ("saturation", "cast", "steady"))
-    start = 0.0 if known.plate else keys[0].change.saturation
-    worst = max(keys, key=lambda key: abs(key.change.saturation - start))
-    gained = math.expm1(worst.change.saturation - start)
-    if abs(gained) > most and abs(gained) > steady * worst.change.spread:
-        value = f"saturation {gained:+.1%} by frame {worst.index + 1001}"
-        return [finding("drift", severity, (0, worst.index + 1), value, f"{most:.1%}")]
-    tinted = max(keys, key=lambda key: math.hypot(key.change.blue, key.change.red))
-    by = math.hypot(tinted.change.blue, tinted.change.red)
+    saturation = _lasting([key.change.saturation for key in keys], from_plate=known.plate is not None)
+    at = max(range(len(keys)), key=lambda number: abs(saturation[number]))
+    gained, spread = math.expm1(saturation[at]), keys[at].change.spread
+    if abs(gained) > most and abs(gained) > steady * spread:
+        value = f"saturation {gained:+.1%} by frame {keys[at].index + 1001}"
+        return [finding("drift", severity, (0, keys[at].index + 1), value, f"{most:.1%}")]
+    blue = _lasting([key.change.blue for key in keys], from_plate=known.plate is not None)
+    red = _lasting([key.change.red for key in keys], from_plate=known.plate is not None)
+    at = max(range(len(keys)), key=lambda number: math.hypot(blue[number], red[number]))
+    by = math.hypot(blue[at], red[at])
     if by > cast:
-        value = f"colour {by:.1f}/255 from where it began by frame {tinted.index + 1001}"
-        return [finding("drift", severity, (0, tinted.index + 1), value, f"{cast:g}/255")]
+        value = f"colour {by:.1f}/255 from where it began by frame {keys[at].index + 1001}"
+        return [finding("drift", severity, (0, keys[at].index + 1), value, f"{cast:g}/255")]
     return []
+
+
+def _lasting(values: Sequence[float], *, from_plate: bool) -> list[float]:
+    """What each key has in common with the one behind it (the last: before it): a flash is no drift."""
+    own = [value - (0.0 if from_plate else values[0]) for value in values]
+    if len(own) < 3:
+        return own
+    pairs = [*pairwise(own), (own[-1], own[-2])]
+    return [min(pair, key=abs) if pair[0] * pair[1] > 0 else 0.0 for pair in pairs]

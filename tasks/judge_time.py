@@ -43,8 +43,9 @@ def _black(looks: Sequence[Look], known: Known, limits: Limits) -> list[Finding]
         grade = whole if throughout else severity
         if grade is not None:
             peak = max(look.peak for look in looks[first:end])
-            what = "nothing else in the shot" if throughout else f"{_frames(end - first)} nowhere lighter"
-            found.append(finding("black", grade, (first, end), f"{what} than {peak:.1f}/255", f"{least:g}/255"))
+            what = "the whole shot" if throughout else _frames(end - first)
+            value = f"{what} nowhere lighter than {peak:.1f}/255"
+            found.append(finding("black", grade, (first, end), value, f"{least:g}/255"))
     return found
 
 
@@ -98,7 +99,9 @@ def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
     # beside a cut retiming shows the nearer frame twice
     excused = {index + offset for index in {*cuts, *known.cuts} for offset in (-1, 0, 1, 2)}
     repeats = [
-        step <= same or step * abrupt <= _beside(moved, index, known.second // 4 + 1)
+        # where a picture shows nothing, in black or white, it cannot repeat
+        looks[index].contrast >= FLAT_PLATE
+        and (step <= same or step * abrupt <= _beside(moved, index, known.second // 4 + 1))
         for index, step in enumerate(moved)
     ]
     found = []
@@ -121,12 +124,9 @@ def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
 
 
 def _beside(moved: Sequence[float], index: int, reach: int) -> float:
-    """The lesser of what moves just before and just after a frame, where the nearest that move at all are near."""
-    before = list(moved[max(1, index - reach) : index])
-    after = list(moved[index + 1 : index + 1 + reach])
-    if not before or not after:
-        return 0.0
-    return min(max(before[-2:]), max(after[:2]))
+    """The lesser of what usually moves just before a frame and just after it."""
+    before, after = moved[max(1, index - reach) : index], moved[index + 1 : index + 1 + reach]
+    return min(statistics.median(before), statistics.median(after)) if before and after else 0.0
 
 
 def _usual(moved: Sequence[float], first: int, end: int, *, reach: int, same: float) -> float:
@@ -144,7 +144,10 @@ def _light(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Lim
     steps = [0.0 if index - 1 in cuts else look.light for index, look in enumerate(looks)]
     flicker = _flicker(looks, steps, known, limits)
     trembling = {frame for one in flicker for frame in range(one.frame_in, one.frame_out)}
-    flashes = [one for one in _flashes(looks, steps, limits) if one.frame_in not in trembling]
+    # a flash of black, or one of a row of them, has another name
+    least = float(limits["black"]["luma"])
+    named = trembling | {index for index, look in enumerate(looks) if look.peak < least}
+    flashes = [one for one in _flashes(looks, steps, limits) if one.frame_in not in named]
     return [*flashes, *flicker, *_harmful(looks, known, limits)]
 
 
@@ -177,7 +180,8 @@ def _flashes(looks: Sequence[Look], steps: Sequence[float], limits: Limits) -> l
             break
     lit = {frame for one in found for frame in range(one.frame_in, one.frame_out)}
     for index, look in enumerate(looks):
-        if look.back and not lit & set(range(index - look.back, index)):
+        between = set(range(index - look.back, index))
+        if look.back and look.unlike > float(limits["flash"]["unlike"]) and not lit & between:
             value = f"{_frames(look.back)} of another picture"
             found.append(finding("flash", severity, (index - look.back, index), value, "one picture throughout"))
     return sorted(found, key=lambda one: one.frame_in)

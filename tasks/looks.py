@@ -1,6 +1,6 @@
 """What one frame after the other looks like, in a few numbers each: all that judges of time need.
 
-Knows: pictures in order. Does not know: files, limits, findings. Memory: nine numbers a frame, a second of small masks,
+Knows: pictures in order. Does not know: files, limits, findings. Memory: ten numbers a frame, a second of small masks,
 two pictures of 320 pixels and nine thumbnails, whatever the size of the frames.
 
 Light is told from motion by its sign: a lamp that is dimmed takes the same share of light from every part of the
@@ -24,7 +24,7 @@ PARTS: Final = (16, 9)
 """Columns and rows of the parts whose light is followed."""
 
 _FLOOR: Final = np.float32(8)  # levels added before shares are taken: black has no light to lose
-_LITTLE: Final = (64, 36)  # columns and rows in which a picture is held against the first one
+_LITTLE: Final = (32, 18)  # columns and rows in which a picture is held against the first one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Look:
     """Natural logarithm of the light gained since the frame before: 0.04 is 4 % more everywhere."""
     back: int
     """Frames between this one and one before that it is like, if those between are unlike both; 0 for none."""
+    unlike: float
+    """The least unlikeness (tasks.cuts) of those to both; 0 where there are none."""
     apart: float
     """Mean difference from the first frame, gain and offset taken out, in levels of a thumbnail."""
     flashing: float
@@ -54,15 +56,16 @@ class Look:
 class Looker:
     """Sees every frame of a file, in order."""
 
-    def __init__(self, *, second: int, flashes: float) -> None:
-        """`second`: frames in a second; `flashes`: pairs of opposing changes in it that are still safe."""
+    def __init__(self, *, second: int, flashes: float, area: float) -> None:
+        """`second`: frames in a second; `flashes`: pairs of opposing changes in it that are still safe, which happen
+        together in `area` of the picture."""
         self.looks: list[Look] = []
         """One for each frame so far."""
         self.cuts: list[int] = []
         """Each i for which frames i and i+1 are a cut; complete after `end`."""
         self.first: Thumbnail | None = None
         """Thumbnail of the first frame."""
-        self._count = FlashCount(second=second, flashes=flashes)
+        self._count = FlashCount(second=second, flashes=flashes, area=area)
         self._judge = Thumbnails()
         self._small: list[Floats] = []  # the last two
         self._thumbs: list[Thumbnail] = []  # the last FLASH + 2
@@ -78,6 +81,7 @@ class Looker:
         before = self._small[-1] if self._small else small
         earlier = self._small[-2] if len(self._small) > 1 else before
         mean, deviation = cv2.meanStdDev(small)
+        back, unlike = self._back()
         look = Look(
             mean=float(mean[0, 0]),
             contrast=float(deviation[0, 0]),
@@ -85,7 +89,8 @@ class Looker:
             difference=_apart(small, before),
             across=_apart(small, earlier),
             light=self._light(small),
-            back=self._back(),
+            back=back,
+            unlike=unlike,
             apart=self._from_first(small),
             flashing=self._count.see(rgb),
         )
@@ -113,15 +118,15 @@ class Looker:
         if self._judge.cut(index):
             self.cuts.append(index)
 
-    def _back(self) -> int:
+    def _back(self) -> tuple[int, float]:
         into = self._unlike[-1]
         if into <= UNLIKE:
-            return 0
+            return 0, 0.0
         for between in range(1, min(FLASH, len(self._thumbs) - 2) + 1):
             out = self._unlike[-1 - between]
             if out > UNLIKE and unlikeness(self._thumbs[-2 - between], self._thumbs[-1]) < RETURN * min(into, out):
-                return between
-        return 0
+                return between, min(into, out)
+        return 0, 0.0
 
     def _light(self, small: Floats) -> float:
         parts = np.asarray(cv2.resize(np.maximum(small, 0), PARTS, interpolation=cv2.INTER_AREA)) + _FLOOR
