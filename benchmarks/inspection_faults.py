@@ -258,9 +258,9 @@ def _files() -> Iterator[Fault]:
         kind="h264",
     )
     eight = {"format=yuv422p10le": "format=yuv422p,format=yuv422p10le"}
-    yield Fault("depth", "8-bit values in ProRes", base, words=eight)
+    yield Fault("depth", "8-bit values in ProRes", sky, words=eight)
     eight = {"format=yuv420p10le": "format=yuv420p,format=yuv420p10le"}
-    yield Fault("depth", "8-bit values in H.265", lambda: base(1), words=eight, kind="h265")
+    yield Fault("depth", "8-bit values in H.265", sky, words=eight, kind="h265")
     for kind, new in (("h265", "unknown"), ("prores", "smpte170m"), ("webm", "bt2020nc"), ("h264", "unknown")):
         yield Fault(
             "tags", f"{new}, {kind}", base, blocker=True, words={"colorspace=bt709": f"colorspace={new}"}, kind=kind

@@ -70,7 +70,7 @@ class DriftWatch:
         self.keys: list[Key] = []
         """What each key frame that could be followed has drifted."""
         self.first: Change | None = None
-        """From the plate to the first frame; None without a plate, or if they have too little in common."""
+        """From the plate to the first frame that is not dark; None without a plate."""
         self._plate = plate
         self._anchor = plate
         self._base = _NONE
@@ -83,11 +83,9 @@ class DriftWatch:
         if float(luma.mean()) < DIM:
             return
         if self._plate is not None and self._last is None:
-            found = compared(self._plate, picture)
-            if found.share < LEAST:  # the shot does not begin with it: that is another finding
+            self.first = compared(self._plate, picture)
+            if self.first.share < LEAST:  # the shot does not begin with it: that is another finding
                 self._anchor = None
-            else:
-                self.first = found
         if self._anchor is None:
             self._start(index, picture)
             return

@@ -24,6 +24,9 @@ SHOWN: Final = 14.0
 RUSH: Final = 8.0
 """Mean levels of 255 between neighbours, from which on a picture rushes by."""
 
+DETAILED: Final = 1.0
+"""Levels of 255 of coarse detail, below which there is nothing to lose."""
+
 _PARTS: Final = 4  # a trend goes from the first to the last of so many parts of a shot
 
 
@@ -44,7 +47,7 @@ def judge_picture(
         *judge_range(samples, whole, limits),
         *_letterbox(shown, whole, known, limits),
         *_blur(shown, looks, cuts, known, limits),
-        *_dead(stuck, whole, limits),
+        *_dead(stuck, looks, whole, limits),
         *_banding(samples, whole, known, limits),
         *_hollow(samples, whole, limits),
     )
@@ -99,7 +102,11 @@ def _blur(
     found = []
     for first, end in pairwise([0, *(index + 1 for index in cuts), len(looks)]):
         # what rushes by is blurred by the shutter, and soon something else
-        part = [one for one in samples if first <= one.index < end and looks[one.index].difference < RUSH]
+        part = [
+            one
+            for one in samples
+            if first <= one.index < end and looks[one.index].difference < RUSH and one.coarse > DETAILED
+        ]
         if len(part) < _PARTS or end - first < known.second // 2:
             continue
         share = max(1, len(part) // _PARTS)
@@ -125,8 +132,10 @@ def _sharpness(samples: Sequence[Sample]) -> float:
     return statistics.median(one.fine / max(0.05, one.coarse) for one in samples)
 
 
-def _dead(stuck: Sequence[Stuck], whole: tuple[int, int], limits: Limits) -> list[Finding]:
+def _dead(stuck: Sequence[Stuck], looks: Sequence[Look], whole: tuple[int, int], limits: Limits) -> list[Finding]:
     severity = limits.severity("dead_pixel")
+    if max(look.apart for look in looks) < float(limits["still"]["movement"]):
+        return []  # where nothing moves, everything stays
     if severity is None or not stuck or len(stuck) > float(limits["dead_pixel"]["most"]):
         return []
     worst = stuck[0]

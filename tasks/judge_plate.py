@@ -55,12 +55,20 @@ def _first_frame(change: Change | None, first: Thumbnail | None, known: Known, l
         return [finding("first_frame", severity, (0, 1), f"unlikeness to the plate {unlike:.2f}", f"{most:g}")]
     if change is None:
         return []
+    least = float(limits["first_frame"]["found"])
+    if change.share < least:
+        value = f"{change.share:.0%} of the plate is found again"
+        return [finding("first_frame", severity, (0, 1), value, f"{least:.0%}")]
     mean = float(plate.luma.mean())
     moved = {"luma": mean * math.expm1(change.luma), "Cb": change.blue, "Cr": change.red}
     name, by = max(moved.items(), key=lambda entry: abs(entry[1]))
-    if abs(by) <= off:
-        return []
-    return [finding("first_frame", severity, (0, 1), f"{name} is {by:+.1f}/255 from the plate's", f"{off:g}/255")]
+    if abs(by) > off:
+        return [finding("first_frame", severity, (0, 1), f"{name} is {by:+.1f}/255 from the plate's", f"{off:g}/255")]
+    gained, most = math.expm1(change.saturation), float(limits["first_frame"]["saturation"])
+    if abs(gained) > most:
+        value = f"saturation is {gained:+.1%} from the plate's"
+        return [finding("first_frame", severity, (0, 1), value, f"{most:.1%}")]
+    return []
 
 
 def _drift(keys: Sequence[Key], known: Known, limits: Limits) -> list[Finding]:
@@ -69,14 +77,14 @@ def _drift(keys: Sequence[Key], known: Known, limits: Limits) -> list[Finding]:
     if severity is None or known.arrives or len(keys) < 2:
         return []
     most, cast, steady = (float(limits["drift"][key]) for key in ("saturation", "cast", "steady"))
-    saturation = _lasting([key.change.saturation for key in keys], from_plate=known.plate is not None)
+    saturation = _lasting([key.change.saturation for key in keys])
     at = max(range(len(keys)), key=lambda number: abs(saturation[number]))
     gained, spread = math.expm1(saturation[at]), keys[at].change.spread
     if abs(gained) > most and abs(gained) > steady * spread:
         value = f"saturation {gained:+.1%} by frame {keys[at].index + 1001}"
         return [finding("drift", severity, (0, keys[at].index + 1), value, f"{most:.1%}")]
-    blue = _lasting([key.change.blue for key in keys], from_plate=known.plate is not None)
-    red = _lasting([key.change.red for key in keys], from_plate=known.plate is not None)
+    blue = _lasting([key.change.blue for key in keys])
+    red = _lasting([key.change.red for key in keys])
     at = max(range(len(keys)), key=lambda number: math.hypot(blue[number], red[number]))
     by = math.hypot(blue[at], red[at])
     if by > cast:
@@ -85,9 +93,9 @@ def _drift(keys: Sequence[Key], known: Known, limits: Limits) -> list[Finding]:
     return []
 
 
-def _lasting(values: Sequence[float], *, from_plate: bool) -> list[float]:
-    """What each key has in common with the one behind it (the last: before it): a flash is no drift."""
-    own = [value - (0.0 if from_plate else values[0]) for value in values]
+def _lasting(values: Sequence[float]) -> list[float]:
+    """What each key, since the first, shares with the one behind it (the last: before it): a flash is no drift."""
+    own = [value - values[0] for value in values]
     if len(own) < 3:
         return own
     pairs = [*pairwise(own), (own[-1], own[-2])]

@@ -204,7 +204,7 @@ def _flicker(looks: Sequence[Look], steps: Sequence[float], known: Known, limits
     # a light is the same everywhere, motion is not: what is light makes up for much of the difference
     for index in range(len(undone)):
         look = looks[index + 1]
-        if look.difference > 0 and abs(steps[index + 1]) * look.mean < 0.25 * look.difference:
+        if look.difference > 0 and abs(steps[index + 1]) * look.mean < 0.12 * look.difference:
             undone[index] = 0.0
     marked, worst = [False] * len(looks), 0.0
     for index in range(len(undone) - length + 1):

@@ -32,6 +32,9 @@ RISE: Final = 12.0
 CLIMB: Final = 96
 """Pixels within which the next stair goes the same way: one step alone is an outline."""
 
+SMOOTH: Final = 8
+"""Codes of 10 bits between the lightest and the darkest of nine pixels, up to which they are of a smooth part."""
+
 COMBED: Final = 16
 """Groups of four codes that must be in use before their use says anything."""
 
@@ -111,14 +114,16 @@ def _bare(line: NDArray[Any], limit: float, level: float) -> bool:
 def detail(luma: NDArray[Any], scale: Scale) -> tuple[float, float]:
     """Mean second difference of luma, in levels: at full size, where a blur shows, and at a quarter, where none does.
 
-    Their ratio does not change with light or contrast.
+    Their ratio does not change with light or contrast. Along rows or along columns, whichever has more detail left: a
+    shutter that is open while the camera pans blurs one of them.
     """
     middle = luma[luma.shape[0] // 16 : -(luma.shape[0] // 16) or None]
     whole = middle.astype(np.float32)
-    quarter = cv2.resize(
-        whole, (max(8, whole.shape[1] // 4), max(8, whole.shape[0] // 4)), interpolation=cv2.INTER_AREA
-    )
-    return _bend(whole) / scale.level, _bend(np.asarray(quarter)) / scale.level
+    size = (max(8, whole.shape[1] // 4), max(8, whole.shape[0] // 4))
+    quarter = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+    found = [(_bend(whole), _bend(quarter)), (_bend(whole.T), _bend(quarter.T))]
+    fine, coarse = max(found, key=lambda pair: pair[0] / max(1e-3, pair[1]))
+    return fine / scale.level, coarse / scale.level
 
 
 def _bend(values: Floats) -> float:
@@ -197,10 +202,10 @@ def comb_of(luma: NDArray[Any], scale: Scale) -> float:
     """
     if scale.top < 1023:
         return 0.0
-    some = luma[::2, ::2]
-    if scale.top > 1023:
-        some = some >> (int(scale.top).bit_length() - 10)
-    groups = np.bincount(some.ravel(), minlength=1024)[:1024].reshape(-1, 4)
+    ten = np.ascontiguousarray(luma) >> (int(scale.top).bit_length() - 10)
+    reach = np.ones((3, 3), np.uint8)
+    smooth = cv2.dilate(ten, reach) - cv2.erode(ten, reach) <= SMOOTH
+    groups = np.bincount(ten[smooth], minlength=1024)[:1024].reshape(-1, 4)
     within = groups[1:-1][groups[1:-1].sum(axis=1) >= 64]
     if len(within) < COMBED:
         return 0.0
@@ -264,10 +269,11 @@ class PixelWatch:
         self._values.append((places, *_around(luma, places, scale)))
 
     def _search(self, luma: NDArray[Any], scale: Scale) -> None:
-        # of eight neighbours, so that a pixel that two frames' codecs smeared still stands out
-        middle = cv2.medianBlur(np.ascontiguousarray(luma), 5)
-        stands_out = cv2.absdiff(luma, middle)
-        rows, columns = np.nonzero(stands_out >= self._contrast * scale.level)
+        whole = np.ascontiguousarray(luma)
+        # beyond all that are two away: what lies between may be smeared by the encoder
+        over, under = cv2.subtract(whole, cv2.dilate(whole, _RING)), cv2.subtract(cv2.erode(whole, _RING), whole)
+        stands_out = cv2.max(over, under)
+        rows, columns = np.nonzero(stands_out >= self._contrast / 2 * scale.level)
         if rows.size > self.KEPT:
             strongest = np.argpartition(stands_out[rows, columns], -self.KEPT)[-self.KEPT :]
             rows, columns = rows[strongest], columns[strongest]
@@ -311,6 +317,7 @@ class PixelWatch:
         return tuple(kept)
 
 
+_RING: Final = np.pad(np.zeros((3, 3), np.uint8), 1, constant_values=1)
 _NEAR: Final = [(down, across) for down in range(-2, 3) for across in range(-2, 3) if (down, across) != (0, 0)]
 
 

@@ -202,10 +202,13 @@ def test_full_range_in_a_limited_file(tmp_path: Path) -> None:
 
 
 def test_eight_bits_in_a_deeper_file(tmp_path: Path) -> None:
-    """The format is right, the values are not."""
+    """The format is right, the values are not: a smooth slope tells."""
+    slope = np.linspace(0.2, 0.6, HEIGHT + 40, dtype=np.float32)[:, None] + np.linspace(0, 0.2, WIDTH + 120)[None]
+    frames = pan(picture=(np.repeat(slope[..., None], 3, axis=2) * 65535).astype(np.uint16))
     words = {"format=yuv422p10le": "format=yuv422p,format=yuv422p10le"}
-    found = [one for one in findings(pan(), tmp_path, words=words) if one.code == "depth"]
+    found = [one for one in findings(frames, tmp_path, words=words) if one.code == "depth"]
     assert [one.severity for one in found] == [Severity.ISSUE]
+    assert "depth" not in codes(findings(frames, tmp_path))
 
 
 def test_a_check_can_be_turned_off_and_raised(tmp_path: Path) -> None:
