@@ -1,6 +1,6 @@
 """Does inspection find what is planted, and leave alone what is clean? And what does it cost beside an encode?
 
-    python benchmarks/inspection.py [--only CODE ...] [--clean-only] [--no-speed] [--workers N]
+    python benchmarks/inspection.py [--only CODE ...] [--clean-only] [--no-clean] [--no-speed] [--workers N]
 
 Every clip of inspection_clips.py, every fault of inspection_faults.py is rendered at 480x270, encoded as Dailies
 delivers, and inspected as a take's deliverable is. A fault counts as found if there is a finding of its code in its
@@ -12,7 +12,6 @@ Prints rates by code and overall, and writes results/inspection.json. Needs no n
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import subprocess
 import tempfile
@@ -238,7 +237,7 @@ def main() -> None:
     parser.add_argument("--clean-only", action="store_true")
     parser.add_argument("--no-clean", action="store_true")
     parser.add_argument("--no-speed", action="store_true")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     chosen = parser.parse_args()
     faults = (
         [] if chosen.clean_only else [one for one in planted.faults() if not chosen.only or one.code in chosen.only]
@@ -248,7 +247,11 @@ def main() -> None:
         result["speed"] = speed()
         print("five seconds at 720p:", result["speed"])
     if faults:
-        done = [try_fault(fault) for fault in faults] if chosen.workers == 1 else _shared(try_fault_numbered, faults)
+        done = (
+            [try_fault(fault) for fault in faults]
+            if chosen.workers == 1
+            else _shared(try_fault_numbered, faults, chosen.workers)
+        )
         print(table(by_code(done)))
         for one in done:
             mark = "   " if one["found"] else "NOT"
@@ -262,7 +265,7 @@ def main() -> None:
         result |= {"by_code": by_code(done), "faults": done}
     if not chosen.no_clean:
         tried = (
-            _shared(try_clean_numbered, list(clips.clean()))
+            _shared(try_clean_numbered, list(clips.clean()), chosen.workers)
             if chosen.workers > 1
             else [try_clean(c) for c in clips.clean()]
         )
@@ -299,9 +302,9 @@ def try_clean_numbered(number: int) -> dict[str, Any]:
 _FAULTS = list(planted.faults())
 
 
-def _shared(work: Any, what: Sequence[Any]) -> list[dict[str, Any]]:
+def _shared(work: Any, what: Sequence[Any], workers: int) -> list[dict[str, Any]]:
     numbers = [_FAULTS.index(one) for one in what] if work is try_fault_numbered else range(len(what))
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(workers) as pool:
         return list(pool.map(work, numbers))
 
 

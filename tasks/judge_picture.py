@@ -21,9 +21,6 @@ SIDES: Final = ("at the top", "at the bottom", "at the left", "at the right")
 SHOWN: Final = 14.0
 """Levels of 255 of contrast, from which a picture has edges and detail enough to be judged."""
 
-RUSH: Final = 8.0
-"""Mean levels of 255 between neighbours, from which on a picture rushes by."""
-
 DETAILED: Final = 1.0
 """Levels of 255 of coarse detail, below which there is nothing to lose."""
 
@@ -101,12 +98,7 @@ def _blur(
         return []
     found = []
     for first, end in pairwise([0, *(index + 1 for index in cuts), len(looks)]):
-        # what rushes by is blurred by the shutter, and soon something else
-        part = [
-            one
-            for one in samples
-            if first <= one.index < end and looks[one.index].difference < RUSH and one.coarse > DETAILED
-        ]
+        part = [one for one in samples if first <= one.index < end and one.coarse > DETAILED]
         if len(part) < _PARTS or end - first < known.second // 2:
             continue
         share = max(1, len(part) // _PARTS)
