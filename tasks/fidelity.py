@@ -1,7 +1,7 @@
 """How much of its master a deliverable has kept: XPSNR of a few frames, taken while it is decoded anyway.
 
 Knows: masters, the conversion that encodes begin with. Does not know: shots, limits, findings. Memory: the sampled
-frames of the master, at most MEMORY bytes and three frames, once more in the format of the deliverable.
+frames of the master, at most MEMORY bytes or three frames, and about half as much for each pixel format delivered.
 
 XPSNR (Helmrich et al. 2020, ffmpeg's filter) weighs errors by how well they are hidden: in noise and leaves an eye
 finds less than in a sky. Each frame is measured by itself; where there is no filter for a format, it is plain PSNR.
@@ -66,12 +66,17 @@ class MasterFrames:
         """Which frames, from 0, rising."""
         self._raw = _seek(master, self.indices)
         self._made: dict[str, Mapping[int, bytes]] = {}
+        self._lock = threading.Lock()
 
     def converted(self, pix_fmt: str) -> Mapping[int, bytes]:
-        """The frames as an encoder of that format gets them, packed planes, by index. Raises FfmpegError."""
-        if pix_fmt not in self._made:
-            self._made = {pix_fmt: self._convert(pix_fmt)}  # one format at a time
-        return self._made[pix_fmt]
+        """The frames as an encoder of that format gets them, packed planes, by index. Any thread may ask.
+
+        Raises FfmpegError.
+        """
+        with self._lock:
+            if pix_fmt not in self._made:
+                self._made[pix_fmt] = self._convert(pix_fmt)
+            return self._made[pix_fmt]
 
     def _convert(self, pix_fmt: str) -> Mapping[int, bytes]:
         master, (width, height) = self._master, self._size

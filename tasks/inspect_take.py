@@ -10,7 +10,9 @@ them, so it is looked at in one, the best there is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -81,26 +83,46 @@ def inspect_take(
 
     Raises MediaError if a file or the master is missing or the master does not decode.
     """
-    looked_at = carrier([planned.kind for planned in plan.deliveries])
-    known = known_of(plan)
     samples = None
     if limits.on("fidelity"):
         samples = MasterFrames(master, ffmpeg=ffmpeg, width=plan.delivery_width, height=plan.delivery_height)
+    wanted = [(path, expectation(plan, planned)) for planned, path in zip(plan.deliveries, files, strict=True)]
     deliverables: list[Deliverable] = []
     findings: list[Finding] = []
-    for number, (planned, path) in enumerate(zip(plan.deliveries, files, strict=True)):
-        deliverable, found = inspect_one(
-            path,
-            expectation(plan, planned),
-            known=known,
-            limits=limits,
-            content=number == looked_at,
-            samples=samples,
-        )
+    for number, (deliverable, found) in enumerate(
+        inspect_all(wanted, known=known_of(plan), limits=limits, samples=samples)
+    ):
         deliverables.append(deliverable)
         findings.extend(found)
         on_file(number, found)
     return tuple(deliverables), tuple(findings)
+
+
+def inspect_all(
+    wanted: Sequence[tuple[Path, Expectation]], *, known: Known, limits: Limits, samples: MasterFrames | None
+) -> Iterator[tuple[Deliverable, tuple[Finding, ...]]]:
+    """Files of one shot, each decoded once, as many beside each other as there are processors; results in order.
+
+    A decoder has threads of its own, but waits for whoever looks at its frames.
+    """
+    looked_at = carrier([expected.kind for _, expected in wanted])
+    with ThreadPoolExecutor(max(1, min(len(wanted), os.cpu_count() or 1)), "inspect") as threads:
+        begun = [
+            threads.submit(
+                inspect_one,
+                path,
+                expected,
+                known=known,
+                limits=limits,
+                content=number == looked_at,
+                samples=samples,
+            )
+            # what takes longest comes first
+            for number, (path, expected) in sorted(enumerate(wanted), key=lambda one: one[0] != looked_at)
+        ]
+        order = sorted(range(len(wanted)), key=lambda number: number != looked_at)
+        for number in range(len(wanted)):
+            yield begun[order.index(number)].result()
 
 
 def inspect_one(
