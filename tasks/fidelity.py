@@ -24,6 +24,7 @@ import ffmpeg as graph
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from catalogs.footage import Finding, Master
 from tasks import frames as pipes
@@ -172,7 +173,9 @@ def _packed(frame: VideoFrame) -> bytes:
     """Planes without padding, one after the other."""
     parts = []
     for plane, (rows, row, stride) in zip(frame.planes, _planes(frame), strict=True):
-        parts.append(np.frombuffer(plane, np.uint8, rows * stride).reshape(rows, stride)[:, :row].tobytes())
+        # a plane is a buffer, although its stubs do not say so
+        whole: NDArray[np.uint8] = np.frombuffer(plane, np.uint8, rows * stride)  # type: ignore[call-overload]
+        parts.append(whole.reshape(rows, stride)[:, :row].tobytes())
     return b"".join(parts)
 
 

@@ -223,7 +223,7 @@ def _frames_of(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int, Image.
         with _opened(path) as decoded:
             for number, frame in enumerate(decoded):
                 if number in numbers:
-                    yield number, frame.to_image()
+                    yield number, Image.fromarray(frame.to_ndarray(format="rgb24"))
                 if number >= numbers[-1]:
                     return
     except av.FFmpegError:  # it breaks off, which is a finding: what came before it is shown

@@ -78,8 +78,9 @@ def luma_of(frame: VideoFrame) -> tuple[NDArray[Any], Scale, bool]:
     bits = frame.format.components[0].bits
     top = (1 << bits) - 1
     if frame.format.is_rgb:
-        grey = cv2.cvtColor(_rgb(frame), cv2.COLOR_RGB2GRAY)
-        return np.asarray(grey), Scale(0.0, float(np.iinfo(grey.dtype).max), int(np.iinfo(grey.dtype).max)), False
+        grey = np.asarray(cv2.cvtColor(_rgb(frame), cv2.COLOR_RGB2GRAY))
+        most = _most(grey)
+        return grey, Scale(0.0, float(most), most), False
     full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj")
     shift = 1 << (bits - 8)
     return _plane(frame, 0, bits), Scale(0.0, top, top) if full else Scale(16 * shift, 235 * shift, top), not full
@@ -93,7 +94,7 @@ def picture_of(frame: VideoFrame) -> Picture:
     red, blue = _matrix(frame)
     if frame.format.is_rgb:
         rgb = _rgb(frame)
-        little = _reduced(rgb, size) * np.float32(255 / np.iinfo(rgb.dtype).max)
+        little = _reduced(rgb, size) * np.float32(255 / _most(rgb))
         red, blue = 0.2126, 0.0722
         grey = little @ np.array([red, 1 - red - blue, blue], np.float32)
         chroma = [(little[..., 2] - grey) / (2 * (1 - blue)), (little[..., 0] - grey) / (2 * (1 - red))]
@@ -103,11 +104,9 @@ def picture_of(frame: VideoFrame) -> Picture:
         return Picture(luma, scale, small, np.zeros((*small.shape, 2), np.float32), limited, (red, blue))
     bits = frame.format.components[0].bits
     middle, reach = 1 << (bits - 1), (224 << (bits - 8)) if limited else (1 << bits) - 1
-    chroma = [
-        (_reduced(_plane(frame, number, bits), size) - np.float32(middle)) * np.float32(255 / reach)
-        for number in (1, 2)
-    ]
-    return Picture(luma, scale, small, np.asarray(cv2.merge(chroma)), limited, (red, blue))
+    planes = [_reduced(_plane(frame, number, bits), size) for number in (1, 2)]
+    colour = (np.stack(planes, axis=-1) - np.float32(middle)) * np.float32(255 / reach)
+    return Picture(luma, scale, small, colour, limited, (red, blue))
 
 
 def small_size(width: int, height: int) -> tuple[int, int]:
@@ -140,8 +139,14 @@ def _plane(frame: VideoFrame, number: int, bits: int) -> NDArray[Any]:
     plane = frame.planes[number]
     kind: Any = np.uint8 if bits <= 8 else np.dtype("<u2")
     stride = plane.line_size // np.dtype(kind).itemsize
-    rows = np.frombuffer(plane, kind, plane.height * stride).reshape(plane.height, stride)
-    return rows[:, : plane.width]
+    # a plane is a buffer, although its stubs do not say so
+    rows: NDArray[Any] = np.frombuffer(plane, kind, plane.height * stride)  # type: ignore[call-overload]
+    return rows.reshape(plane.height, stride)[:, : plane.width]
+
+
+def _most(values: NDArray[Any]) -> int:
+    """The largest code of 8 or 16 bits."""
+    return 255 if values.dtype == np.uint8 else 65535
 
 
 def _rgb(frame: VideoFrame) -> NDArray[Any]:

@@ -73,7 +73,8 @@ def see_plate(path: Path, *, width: int, height: int) -> PlateSeen:
     whole = _fitted(still, width, height)
     luma = cv2.cvtColor(whole, cv2.COLOR_RGB2GRAY)
     scale = Scale(0.0, 65535.0, 65535)
-    small = np.asarray(cv2.resize(whole, small_size(width, height), interpolation=cv2.INTER_AREA), np.float32) / 257
+    small = np.asarray(cv2.resize(whole, small_size(width, height), interpolation=cv2.INTER_AREA), np.float32)
+    small = small / np.float32(257)
     grey = small @ _SHARES
     colour = np.stack([(small[..., 2] - grey) / 1.8556, (small[..., 0] - grey) / 1.5748], axis=-1)
     return PlateSeen(

@@ -120,7 +120,7 @@ def detail(luma: NDArray[Any], scale: Scale) -> tuple[float, float]:
     middle = luma[luma.shape[0] // 16 : -(luma.shape[0] // 16) or None]
     whole = middle.astype(np.float32)
     size = (max(8, whole.shape[1] // 4), max(8, whole.shape[0] // 4))
-    quarter = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+    quarter = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)
     found = [(_bend(whole), _bend(quarter)), (_bend(whole.T), _bend(quarter.T))]
     fine, coarse = max(found, key=lambda pair: pair[0] / max(1e-3, pair[1]))
     return fine / scale.level, coarse / scale.level
@@ -302,12 +302,12 @@ class PixelWatch:
         chosen = np.nonzero(same & moved & shows)[0]
         stays = self._places[np.nonzero(same)[0]]
         found = []
-        for number in chosen:
-            row, column = (int(value) for value in self._places[number])
-            near = np.abs(stays - self._places[number]).max(axis=1)
+        for place in chosen:
+            row, column = self._places[place].tolist()
+            near = np.abs(stays - self._places[place]).max(axis=1)
             if ((near > 1) & (near <= self.ALONE)).any():
                 continue
-            found.append(Stuck(column, row, float(np.nanmean(own[:, number])), float(least[number])))
+            found.append(Stuck(column, row, float(np.nanmean(own[:, place])), float(least[place])))
         # one that the encoder has smeared over two is one
         found.sort(key=lambda one: -one.contrast)
         kept: list[Stuck] = []
@@ -325,10 +325,10 @@ def _around(luma: NDArray[Any], places: NDArray[np.int64], scale: Scale) -> tupl
     """Levels of pixels, the median of the 5x5 around each, and by how much each is beyond all that are two away."""
     height, width = luma.shape
     rows, columns = places[:, 0], places[:, 1]
-    near = [
+    beside = [
         luma[np.clip(rows + down, 0, height - 1), np.clip(columns + across, 0, width - 1)] for down, across in _NEAR
     ]
-    near = np.stack(near).astype(np.float32)
+    near = np.stack(beside).astype(np.float32)
     middle = np.median(near, axis=0)
     own = luma[rows, columns].astype(np.float32)
     far = np.array([max(abs(down), abs(across)) == 2 for down, across in _NEAR])
