@@ -93,7 +93,7 @@ def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
     severity = limits.severity("frozen")
     if severity is None:
         return []
-    same, abrupt = float(limits["frozen"]["difference"]), float(limits["frozen"]["abrupt"])
+    same, abrupt, seen = (float(limits["frozen"][key]) for key in ("difference", "abrupt", "beside"))
     fewest = max(2, round(float(limits["frozen"]["frames"])))
     moved = [math.inf, *(look.difference for look in looks[1:])]
     # beside a cut retiming shows the nearer frame twice
@@ -111,7 +111,7 @@ def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
         beside = [moved[at] for at in (first - 1, end) if 1 <= at < len(moved)]
         usual = _usual(moved, first, end, reach=known.second // 2, same=same)
         step = max(moved[first:end])
-        lively = bool(beside) and min(beside) >= max(abrupt * max(step, same / 3), 0.5 * usual)
+        lively = bool(beside) and min(beside) >= max(abrupt * max(step, same / 3), 0.5 * usual, seen)
         if end - first + 1 >= fewest and lively and not excused & set(range(first, end)):
             value = f"{_frames(end - first + 1)} of the same picture in a row"
             found.append(finding("frozen", severity, span, value, f"movement, as beside them ({min(beside):.1f}/255)"))
