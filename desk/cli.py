@@ -18,6 +18,7 @@ import typer
 from desk.clean_cli import clean
 from desk.encode_cli import encode
 from desk.export_cli import export
+from desk.inspect_cli import inspect
 from desk.retime_cli import retime
 from desk.weights_cli import app as weights_app
 
@@ -41,6 +42,7 @@ app.command()(clean)
 app.command()(export)
 app.command()(retime)
 app.command()(encode)
+app.command()(inspect)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Shots = Annotated[

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from desk.retime_cli import SIGNALLED, bar
+from desk.bars import file_bar
+from desk.retime_cli import SIGNALLED
 
 if TYPE_CHECKING:
     from catalogs.shot import Delivery
@@ -51,7 +52,7 @@ def encode(
         _told(plan, None, as_json=as_json)
         return
     try:
-        with STOPPING.on_sigterm(), bar(file.name):
+        with STOPPING.on_sigterm(), file_bar(file.name):
             made = encode_file(plan, ffmpeg=settings.ffmpeg, overwrite=overwrite)
     except KeyboardInterrupt:
         show.say("Interrupted; nothing was written.", "yellow")

@@ -6,8 +6,6 @@ asked to leave.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -15,17 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from desk.bars import file_bar
+
 if TYPE_CHECKING:
     from models.interface import InterpolatorSpec
     from models.retimers import RetimerWish
-    from tasks.progress import Progress
     from tasks.retime_file import FileRetimed, FileRetiming
     from tasks.source import Source
 
 SIGNALLED = 128  # and the signal's number: what a shell reports
-
-QUIET = 10.0
-"""Seconds from one line of progress to the next where there is no terminal."""
 
 MOST_WORKERS = 4
 """Processes per core above which they only wait for each other."""
@@ -80,7 +76,7 @@ def retime(
         _told(plan, interpolator.spec, None, as_json=as_json)
         return
     try:
-        with STOPPING.on_sigterm(), bar(clip.name):
+        with STOPPING.on_sigterm(), file_bar(clip.name):
             made = retime_file(plan, interpolator, ffmpeg=settings.ffmpeg, workers=workers, overwrite=overwrite)
     except KeyboardInterrupt:
         show.say("Interrupted; nothing was written.", "yellow")
@@ -134,53 +130,6 @@ def _wish(standing: RetimerWish, engine: str, *, device: str, model: str, tta: s
         if not any(word.startswith(f"{name}=") for name in settings if settings[name])
     ]
     return parse_wish(" ".join([*kept, *said]))
-
-
-@contextmanager
-def bar(name: str) -> Iterator[None]:
-    """A bar on a terminal; elsewhere a line from time to time, for whoever reads the log."""
-    import logging
-
-    from desk import show
-    from tasks.progress import listening
-
-    if logging.getLogger("dailies").level > logging.INFO:
-        yield
-        return
-    if not show.ERR.is_terminal:
-        with listening(_lines(name)):
-            yield
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars, shown = Bars(*columns, console=show.ERR), dict[str, Any]()
-
-    def listen(update: Progress) -> None:
-        if update.step not in shown:
-            shown[update.step] = bars.add_task(f"{name} {update.step}", total=update.total)
-        bars.update(shown[update.step], completed=update.done)
-
-    with bars, listening(listen):
-        yield
-
-
-def _lines(name: str) -> Callable[[Progress], None]:
-    """What says how far it is, in a line each `QUIET` seconds."""
-    from time import monotonic
-
-    from desk import show
-
-    said = monotonic()
-
-    def listen(update: Progress) -> None:
-        nonlocal said
-        if monotonic() - said >= QUIET:
-            said = monotonic()
-            show.say(f"{name} {update.step}: {update.done} of {update.total} frames")
-
-    return listen
 
 
 def source_json(source: Source) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from tasks.dryrun import estimate, plan_json
 from tasks.errors import BusyError
 from tasks.generate import shape_of
 from tasks.keep import bytes_below, check_disk, sole_owner, write_json
+from tasks.limits import read_limits
 from tasks.plan import TakePlan
 from tasks.prepare import Prepared, prepare
 from tasks.publish import MANIFEST, first_free_version, read_published
@@ -161,7 +162,8 @@ def place_of(plan: TakePlan, settings: Settings, *, guard: Callable[[], Abstract
     work = settings.work / plan.shot.show / plan.shot.code / plan.join_key[:16]
     version = versions_of(plan.shot, settings) / f"v{plan.version:03d}"
     by = signer(settings.c2pa) if settings.c2pa else None
-    return steps.Place(settings.ffmpeg, work, version, settings.weights, guard, by)
+    limits = read_limits(settings.home, show=plan.shot.show)
+    return steps.Place(settings.ffmpeg, work, version, settings.weights, guard, signer=by, limits=limits)
 
 
 def lay_out(begun: Begun, settings: Settings) -> None:

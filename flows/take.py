@@ -20,6 +20,7 @@ from models.interface import FrameInterpolator
 from tasks import engines, steps
 from tasks.errors import StepError
 from tasks.handover import Generated
+from tasks.inspect_take import FILE_CODES
 from tasks.plan import TakePlan, Window
 from tasks.publish import MANIFEST, read_published
 from tasks.rolls import fault_findings, stop_if_broken
@@ -90,7 +91,7 @@ def finish_take(
     plan, master, retiming = retimed.value.plan, retimed.value.master, retimed.value.notes
     encoded = steps.encode(plan, master, place=place)
     _add(seconds, "encode", encoded.seconds)
-    inspected = steps.inspect(plan, encoded.value.files)
+    inspected = steps.inspect(plan, encoded.value.files, master=master, place=place)
     _add(seconds, "inspect", inspected.seconds)
     deliverables, findings = inspected.value
     findings += seam_findings(plan, meeting["seams"])
@@ -127,7 +128,10 @@ def _stop_at_blockers(plan: TakePlan, findings: tuple[Finding, ...]) -> None:
     blockers = [finding for finding in findings if finding.severity is Severity.BLOCKER]
     if blockers:
         first = blockers[0]
+        remedy = "render it again, and report it if it stays"
+        if first.code not in FILE_CODES:
+            remedy = "look at it in the work folder, then give the shot another seed, prompt or plate"
         raise StepError(
             f"{plan.slate}: {first.subject or 'the shot'} was not published: {first.code} is {first.value}, "
-            f"{first.limit} is wanted ({len(blockers)} blockers); render it again, and report it if it stays"
+            f"{first.limit} is wanted ({len(blockers)} {'blocker' if len(blockers) == 1 else 'blockers'}); {remedy}"
         )

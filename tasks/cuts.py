@@ -149,11 +149,11 @@ class CutWatch:
 
     def _watch(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         held: deque[Frame] = deque()
-        seen = _Seen()
+        seen = Thumbnails()
         out = 0  # frames that have come out
         for frame in frames:
             held.append(frame)
-            seen.add(thumbnail(frame))
+            seen.add(frame)
             if len(held) >= AHEAD:
                 self._judge(out - 1, seen)
                 out += 1
@@ -163,13 +163,13 @@ class CutWatch:
             out += 1
             yield held.popleft()
 
-    def _judge(self, index: int, seen: _Seen) -> None:
+    def _judge(self, index: int, seen: Thumbnails) -> None:
         """Decide frames `index` and `index` + 1."""
         if index >= 0 and seen.cut(index):
             self._cuts.append(index)
 
 
-class _Seen:
+class Thumbnails:
     """The thumbnails around a decision, by frame, and how unlike they are."""
 
     def __init__(self) -> None:
@@ -178,13 +178,20 @@ class _Seen:
         self._contrasts: deque[float] = deque(maxlen=FLASH + 1 + AHEAD)
         self._steps: deque[float] = deque(maxlen=FLASH + 1 + AHEAD)  # step i: frames i and i+1, the newest last
 
-    def add(self, one: Thumbnail) -> None:
-        """The next frame's."""
+    def add(self, frame: Frame) -> Thumbnail:
+        """The next frame; its thumbnail."""
+        one = thumbnail(frame)
         if self._thumbnails:
             self._steps.append(unlikeness(self._thumbnails[-1], one))
         self._thumbnails.append(one)
         self._contrasts.append(contrast(one))
         self._read += 1
+        return one
+
+    @property
+    def newest(self) -> float:
+        """Unlikeness of the last two frames; 0 while there is one."""
+        return self._steps[-1] if self._steps else 0.0
 
     def cut(self, index: int) -> bool:
         """Whether frames `index` and `index` + 1 are a cut; frames index - FLASH to index + AHEAD must be here."""

@@ -26,7 +26,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -390,14 +389,3 @@ class FrameWriter:
         self._child.stderr.close()
         if kind is None and code != 0:
             raise FfmpegError(f"{self._what}: ffmpeg {why(code, words)}", code=code)
-
-
-def count_frames(path: Path) -> int:
-    """Decode a video file to its end and count its frames (PyAV). Raises MediaError if it does not decode."""
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            return sum(1 for _ in container.decode(stream))
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise MediaError(f"{path.name} does not decode: {error}") from error

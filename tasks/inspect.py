@@ -3,7 +3,8 @@
 Knows: what each kind of deliverable must be. Does not know: shots, plans, how it was made; any file that a person
 names can be inspected. Memory: the frames in flight in a decoder, whatever the length.
 
-Every finding here is a blocker: a file with one is not the file that was ordered.
+Every finding here is a blocker: a file with one is not the file that was ordered. What its pictures show is looked at
+by others (tasks.content), who are handed each frame from the same decode.
 What cannot be found without the master: damage inside a VP9 frame, which has no checksum and decodes to something.
 """
 
@@ -21,11 +22,11 @@ from catalogs.timebase import FIRST_FRAME, rate_text
 from tasks.containers import Colr, video_entry
 from tasks.errors import MediaError
 from tasks.keep import bytes_of, sha256_of
-from tasks.measure import Seen, see_picture, watch
+from tasks.measure import Look, Seen, see_picture, watch
 from tasks.presets import Preset, preset
 from tasks.tracks import differences
 
-_CLOCKS: Final[Mapping[str, Fraction]] = {"webm": Fraction(1, 1000)}
+_CLOCKS: Final[Mapping[str, Fraction]] = {"webm": Fraction(1, 1000), "mkv": Fraction(1, 1000)}
 """Seconds to which a container rounds the times of frames; the others keep them exactly."""
 
 _VIDEO_TAGS: Final = ("tv", "bt709", "bt709", "bt709")
@@ -58,10 +59,14 @@ class Expectation:
     """Whether there is one silent sound track, or none at all; None: not looked at."""
     lead: int = 0
     """Of `frames`, how many stand before the picture: the slate."""
+    burnt: bool = False
+    """Whether words stand on its pictures, which are then no longer its master's."""
 
 
-def inspect_deliverable(path: Path, expected: Expectation) -> tuple[Deliverable, tuple[Finding, ...]]:
-    """Decode `path` to its last frame and compare it with `expected`.
+def inspect_deliverable(
+    path: Path, expected: Expectation, *, look: Look | None = None
+) -> tuple[Deliverable, tuple[Finding, ...]]:
+    """Decode `path` to its last frame and compare it with `expected`. `look` is shown each frame on the way.
 
     For png and exr `path` is the folder. An empty or unreadable file is described with zeros and has a `truncated`
     finding.
@@ -71,26 +76,44 @@ def inspect_deliverable(path: Path, expected: Expectation) -> tuple[Deliverable,
     if not path.exists():
         raise MediaError(f"{path.name} does not exist; render the shot again")
     if wanted.sequence:
-        return _inspect_folder(path, expected, wanted)
+        return _inspect_folder(path, expected, wanted, look)
     if path.is_dir():
         return _other_thing(path, expected, "it is a folder, not a file")
-    seen = watch(path, rate=expected.rate, clock=_CLOCKS.get(wanted.container, Fraction(0)))
-    with path.open("rb") as stream:
-        entry = video_entry(stream) if wanted.container in ("mp4", "mov") else None
+    seen = watch(path, rate=expected.rate, clock=clock_of(wanted.container), look=look)
+    return _describe(path, expected, seen), judged(path, expected, seen)
+
+
+def clock_of(container: str) -> Fraction:
+    """Seconds to which a container, by ffmpeg's name or a file's ending, rounds the times of frames."""
+    return _CLOCKS.get(container, Fraction(0))
+
+
+def judged(path: Path, expected: Expectation, seen: Seen) -> tuple[Finding, ...]:
+    """What was measured on a file, against what was expected; without a kind, only what holds for every one. Pure but
+    for a look at the container's boxes."""
+    wanted = preset(expected.kind, expected.option) if expected.kind else None
     report = _Report(path.name, expected)
     report.whole(seen)
     report.count(seen.frames)
     if seen.frames:
         _rate(report, seen, expected)
         _pictures(report, seen, expected, wanted)
-        tag = entry.tag if entry else ""
-        report.equal("codec", f"{seen.codec} {tag}".strip(), f"{wanted.codec} {wanted.tag}".strip())
-        report.equal("codec", seen.profile, wanted.profile)
-        report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(_VIDEO_TAGS))
-        if wanted.container in ("mp4", "mov"):
-            _colr(report, entry.colr if entry else None)
-        _tracks(report, path, expected, wanted)
-    return _describe(path, expected, seen), tuple(report.findings)
+        if wanted is not None:
+            _coded(report, path, seen, wanted)
+            _tracks(report, path, expected, wanted)
+    return tuple(report.findings)
+
+
+def _coded(report: _Report, path: Path, seen: Seen, wanted: Preset) -> None:
+    boxed = wanted.container in ("mp4", "mov")
+    with path.open("rb") as stream:
+        entry = video_entry(stream) if boxed else None
+    tag = entry.tag if entry else ""
+    report.equal("codec", f"{seen.codec} {tag}".strip(), f"{wanted.codec} {wanted.tag}".strip())
+    report.equal("codec", seen.profile, wanted.profile)
+    report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(_VIDEO_TAGS))
+    if boxed:
+        _colr(report, entry.colr if entry else None)
 
 
 class _Report:
@@ -136,12 +159,13 @@ def _rate(report: _Report, seen: Seen, expected: Expectation) -> None:
         )
 
 
-def _pictures(report: _Report, seen: Seen, expected: Expectation, wanted: Preset) -> None:
+def _pictures(report: _Report, seen: Seen, expected: Expectation, wanted: Preset | None) -> None:
     sizes = _each(f"{width}x{height}" for width, height in seen.sizes)
     if not seen.square:
         sizes += " with pixels that are not square"
     report.equal("size", sizes, f"{expected.width}x{expected.height}")
-    report.equal("depth", _each(seen.pix_fmts), wanted.found)
+    if wanted is not None:
+        report.equal("depth", _each(seen.pix_fmts), wanted.found)
 
 
 def _tracks(report: _Report, path: Path, expected: Expectation, wanted: Preset) -> None:
@@ -170,7 +194,14 @@ def _colr(report: _Report, colr: Colr | None) -> None:
         report.add("tags", f"colr {colr.primaries} {colr.transfer} {colr.matrix} {told}", limit)
 
 
-def _inspect_folder(path: Path, expected: Expectation, wanted: Preset) -> tuple[Deliverable, tuple[Finding, ...]]:
+def judged_folder(path: Path, expected: Expectation) -> tuple[Finding, ...]:
+    """A folder of pictures, against what was expected of a numbered sequence."""
+    return _inspect_folder(path, expected, preset(expected.kind, expected.option), None)[1]
+
+
+def _inspect_folder(
+    path: Path, expected: Expectation, wanted: Preset, look: Look | None
+) -> tuple[Deliverable, tuple[Finding, ...]]:
     if not path.is_dir():
         return _other_thing(path, expected, "it is a file, not a folder of pictures")
     report = _Report(path.name, expected)
@@ -185,7 +216,7 @@ def _inspect_folder(path: Path, expected: Expectation, wanted: Preset) -> tuple[
             continue
         numbers.append(int(match["number"]))
         names.add(match["name"])
-        see_picture(file, seen)
+        see_picture(file, seen, look)
     report.whole(seen)
     due = range(FIRST_FRAME, FIRST_FRAME + expected.frames)
     for first, end in _runs(sorted(set(due) - set(numbers))):

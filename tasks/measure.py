@@ -6,7 +6,7 @@ Memory: the frames in flight in a decoder, whatever the length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -37,6 +37,9 @@ _MATRICES: Final[Mapping[int, str]] = {
     6: "smpte170m",
     9: "bt2020nc",
 }
+Look = Callable[[VideoFrame], None]
+"""Shown every frame as it is decoded; must not keep it."""
+
 _IEND: Final = b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -86,10 +89,11 @@ class Seen:
             self.damage(f"frame {self.frames - 1} is damaged", at=self.frames - 1)
 
 
-def watch(path: Path, *, rate: Fraction, clock: Fraction) -> Seen:
+def watch(path: Path, *, rate: Fraction, clock: Fraction, look: Look | None = None) -> Seen:
     """Decode a video file to its end. Never raises for what the file holds: `broken` says why it is not whole.
 
-    Frame k is due at k/rate seconds, give or take `clock` seconds: 0, or the millisecond that WebM rounds to.
+    `look` is shown each frame, so that nobody has to decode it again. Frame k is due at k/rate seconds, give or take
+    `clock` seconds: 0, or the millisecond that WebM rounds to.
     """
     seen = Seen()
     try:
@@ -117,6 +121,8 @@ def watch(path: Path, *, rate: Fraction, clock: Fraction) -> Seen:
                         shown = Fraction(frame.pts or 0) * frame.time_base
                         if frame.pts is None or abs(shown - index / rate) > clock:
                             seen.late = (index, shown)
+                    if look is not None:
+                        look(frame)
             if seen.frames < declared:
                 seen.damage(f"{seen.frames} of {declared} frames are there")
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -134,8 +140,8 @@ def _declared_rate(stream: VideoStream, *, rate: Fraction, clock: Fraction) -> F
     return rate if clock and abs(average - rate) * 100_000 < rate else average
 
 
-def see_picture(file: Path, seen: Seen) -> None:
-    """Decode one PNG or EXR and add it to `seen`."""
+def see_picture(file: Path, seen: Seen, look: Look | None = None) -> None:
+    """Decode one PNG or EXR, add it to `seen` and show it to `look`."""
     kind = file.suffix[1:]
     try:
         with file.open("rb") as stream:
@@ -147,6 +153,8 @@ def see_picture(file: Path, seen: Seen) -> None:
         with av.open(str(file), format=f"{kind}_pipe", options={"err_detect": "crccheck+explode"}) as container:
             for frame in container.decode(video=0):
                 seen.note(frame)
+                if look is not None:
+                    look(frame)
     except (av.FFmpegError, OSError, ValueError):
         whole = False
     if not whole:

@@ -22,7 +22,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -35,14 +35,15 @@ from catalogs.timebase import FrameRange
 from models.interface import FrameInterpolator
 from tasks import engines
 from tasks.c2pa_sign import Signer
-from tasks.delivered import caption, expectation
+from tasks.delivered import caption
 from tasks.encode import encode_master
 from tasks.fall import retime_or_fall
 from tasks.generate import Beside, generate_window
 from tasks.handover import Generated
-from tasks.inspect import inspect_deliverable
+from tasks.inspect_take import FILE_CODES, inspect_take
 from tasks.join import join_clips
 from tasks.keep import Guard, Kept, attempt, forget, keep, recall
+from tasks.limits import Limits, shipped
 from tasks.marks import is_marked, mark, marks_of, write_sidecars
 from tasks.plan import TakePlan, Window, content_key
 from tasks.preview import preview_frames, write_preview, write_thumbnail
@@ -79,6 +80,8 @@ class Place:
     """Asked before anything gets its final name: whether this attempt is still the one that may."""
     signer: Signer | None = None
     """Who signs what is delivered; None if nobody does."""
+    limits: Limits = field(default_factory=shipped)
+    """What inspection lets pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,20 +307,21 @@ def _pictures(
 
 
 @task(name="inspect", task_run_name="{plan.slate} inspect", cache_policy=NO_CACHE)
-def inspect(plan: TakePlan, files: Sequence[Kept]) -> Done[tuple[tuple[Deliverable, ...], tuple[Finding, ...]]]:
+def inspect(
+    plan: TakePlan, files: Sequence[Kept], *, master: Master, place: Place
+) -> Done[tuple[tuple[Deliverable, ...], tuple[Finding, ...]]]:
     """Decode every deliverable to its last frame and hold it against the plan. Nothing is kept: this is always done."""
     started = time.perf_counter()
-    deliverables: list[Deliverable] = []
-    findings: list[Finding] = []
-    for number, (planned, kept) in enumerate(zip(plan.deliveries, files, strict=True), start=1):
-        deliverable, found = inspect_deliverable(kept.path, expectation(plan, planned))
-        deliverables.append(deliverable)
-        findings.extend(found)
-        if any(finding.severity is Severity.BLOCKER for finding in found):
-            forget(kept.path)  # a bad file is made again by the next attempt, not recalled for ever
-        announce(Progress(plan.slate, "inspect", number * plan.frames, len(files) * plan.frames))
-    counts = f"{len(files)} deliverables, {len(findings)} findings"
-    value = (tuple(deliverables), tuple(findings))
+
+    def on_file(number: int, found: tuple[Finding, ...]) -> None:
+        if any(finding.severity is Severity.BLOCKER and finding.code in FILE_CODES for finding in found):
+            forget(files[number].path)  # a bad file is made again by the next attempt, not recalled for ever
+        announce(Progress(plan.slate, "inspect", (number + 1) * plan.frames, len(files) * plan.frames))
+
+    value = inspect_take(
+        plan, [kept.path for kept in files], master, ffmpeg=place.ffmpeg, limits=place.limits, on_file=on_file
+    )
+    counts = f"{len(files)} deliverables, {len(value[1])} findings"
     return _finish(plan.slate, "inspect", value, made=True, started=started, counts=counts)
 
 

@@ -10,6 +10,7 @@ import typer.main
 
 from desk.cli import app
 from flows.settings import VARIABLES
+from tasks.limits import shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,6 +63,20 @@ def test_every_variable_stands_in_the_example() -> None:
     example = (ROOT / "deploy/env.example").read_text(encoding="utf-8")
     assert set(re.findall(r"DAILIES_[A-Z0-9_]+", example)) == set(VARIABLES)
     assert set(VARIABLES) <= set(re.findall(r"DAILIES_[A-Z0-9_]+", README))
+
+
+def test_every_limit_of_inspection_stands_on_its_page() -> None:
+    """docs/inspection.md has a row for each code, with its severities and each number of tasks/limits.toml."""
+    page = (ROOT / "docs/inspection.md").read_text(encoding="utf-8")
+    rows = {match[1]: match[0].split("|") for match in re.finditer(r"^\| `(\w+)` \|(?:[^|\n]*\|){4}$", page, re.M)}
+    for code, table in shipped().tables.items():
+        _, _, severity, _, numbers, _, _ = rows.pop(code)
+        graded = [f"`{key}` {value}" for key, value in table.items() if isinstance(value, str) and key != "severity"]
+        assert severity.strip() == "; ".join([str(table["severity"]), *graded])
+        assert numbers.strip() == ", ".join(
+            f"`{key}` {value:g}" for key, value in table.items() if not isinstance(value, str)
+        )
+    assert rows.keys() <= {"blocker", "issue", "fyi", "off"}
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -261,7 +261,7 @@ def test_a_full_disk_is_named_and_passes(text: str, tmp_path: Path, ffmpeg: str)
             height=HEIGHT,
             slate=SLATE,
         )
-    assert "No space left on device" in str(failed.value)
+    assert "the disk is full" in str(failed.value)
     assert is_transient(failed.value)
 
 

@@ -1,0 +1,88 @@
+"""One file's pictures, looked at while they are decoded for its other checks anyway: looks, samples, keys, findings.
+
+Knows: which frames are looked at how closely. Does not know: files, decoders, what is done about a finding. Memory: as
+much as its parts have, whatever the length: a few numbers a frame, a few small pictures, a few thousand single pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from av.video.frame import VideoFrame
+
+from catalogs.footage import Finding
+from tasks.drift import DriftWatch
+from tasks.judge_picture import judge_picture, judge_range
+from tasks.judge_plate import judge_plate
+from tasks.judge_time import judge_time
+from tasks.known import Known
+from tasks.limits import Limits
+from tasks.looks import Looker
+from tasks.planes import picture_of
+from tasks.samples import PixelWatch, Sample, sample_of
+
+SAMPLES: Final = 12
+"""Frames of a file that are looked at full size."""
+
+KEYS_PER_SECOND: Final = 2
+"""How often colours are followed."""
+
+
+def sampled(frames: int, count: int = SAMPLES) -> tuple[int, ...]:
+    """`count` frames of `frames`, from the first to the last, as evenly as whole numbers are."""
+    if frames <= count:
+        return tuple(range(frames))
+    return tuple(sorted({round(number * (frames - 1) / (count - 1)) for number in range(count)}))
+
+
+class ContentWatch:
+    """Sees every frame of a file, in order. With `content` everything is judged, else its ranges alone."""
+
+    def __init__(self, known: Known, limits: Limits, *, content: bool) -> None:
+        self._known, self._limits, self._content = known, limits, content
+        self._due = frozenset(sampled(known.frames)) if known.frames else None
+        self._seen = 0
+        self._samples: list[Sample] = []
+        harm = limits["photosensitive"]
+        self._looker = Looker(second=known.second, flashes=float(harm["flashes"]), area=float(harm["area"]))
+        self._pixels = PixelWatch(contrast=float(limits["dead_pixel"]["contrast"]))
+        plate = known.plate
+        self._drift = DriftWatch(plate=(plate.luma, plate.colour) if plate else None)
+        self._key_step = max(1, known.second // KEYS_PER_SECOND)
+
+    def see(self, frame: VideoFrame) -> None:
+        """The next frame as it was decoded."""
+        index, self._seen = self._seen, self._seen + 1
+        closely = self._closely(index)
+        if not (self._content or closely):
+            return
+        picture = picture_of(frame)
+        if self._content:
+            self._looker.see(picture)
+            if (index % self._key_step == 0 or index == self._known.frames - 1) and self._limits.on(
+                "drift", "first_frame"
+            ):
+                self._drift.see(index, picture.small, picture.colour)
+        if closely:
+            step = float(self._limits["banding"]["step"])
+            self._samples.append(sample_of(index, picture, step=step, content=self._content))
+            if self._content and self._limits.on("dead_pixel"):
+                self._pixels.see(picture)
+
+    def _closely(self, index: int) -> bool:
+        if self._due is not None:
+            return index in self._due
+        # of a file whose length nobody knows: every second one frame, and no more than a minute's worth
+        return index % self._known.second == 0 and len(self._samples) < 5 * SAMPLES
+
+    def findings(self) -> tuple[Finding, ...]:
+        """After the last frame; asked once."""
+        if not self._content:
+            return tuple(judge_range(self._samples, (0, self._seen), self._limits))
+        self._looker.end()
+        looks, cuts = self._looker.looks, self._looker.cuts
+        return (
+            *judge_time(looks, cuts, self._known, self._limits),
+            *judge_plate(self._drift, looks, self._looker.first, self._known, self._limits),
+            *judge_picture(self._samples, looks, self._pixels.stuck(), cuts, self._known, self._limits),
+        )

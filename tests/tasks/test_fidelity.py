@@ -1,0 +1,78 @@
+"""How much of its master an encode has kept: nothing is said of good ones, and what was lost is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+from planted import ENDINGS, FFMPEG, FRAMES, HEIGHT, WIDTH, encoded, mastered, pan
+
+from catalogs.footage import Master, Severity
+from tasks.errors import MediaError
+from tasks.fidelity import FidelityWatch, Kept, MasterFrames, judge_fidelity, master_at
+from tasks.limits import shipped
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Master:
+    return mastered(pan(), tmp_path_factory.mktemp("master"))
+
+
+def kept(master: Master, path: Path) -> list[Kept]:
+    samples = MasterFrames(master, ffmpeg=FFMPEG, width=master.width, height=master.height)
+    with av.open(str(path)) as container:
+        watch = FidelityWatch(samples, container.streams.video[0].format.name)
+        for frame in container.decode(video=0):
+            watch.see(frame)
+    return watch.kept
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_our_encodes_keep_enough(kind: str, master: Master, tmp_path: Path) -> None:
+    """Twelve frames of each format, the first and the last among them, all well above the limit."""
+    found = kept(master, encoded(master, tmp_path, kind))
+    assert [one.index for one in found][:: len(found) - 1] == [0, FRAMES - 1]
+    assert len(found) == 12
+    assert min(one.decibels for one in found) > shipped()["fidelity"]["xpsnr"] + 4
+    assert judge_fidelity(found, shipped()) == ()
+
+
+@pytest.mark.parametrize("change", ["hflip", "negate", "vflip"])
+def test_other_pictures_are_a_blocker(change: str, master: Master, tmp_path: Path) -> None:
+    """What shows something else is not the shot, however well it is encoded."""
+    changed = {"setpts=N": f"{change},setpts=N"}
+    (found,) = judge_fidelity(kept(master, encoded(master, tmp_path, "h264", changed)), shipped())
+    assert (found.code, found.severity) == ("fidelity", Severity.BLOCKER)
+    assert found.value.startswith("XPSNR ")
+
+
+@pytest.mark.parametrize("crf", [38, 51])
+def test_a_poor_encode_is_an_issue(crf: int, master: Master, tmp_path: Path) -> None:
+    """The worst of the sampled frames is named."""
+    found = kept(master, encoded(master, tmp_path, "h265", {"crf\00015": f"crf\000{crf}"}))
+    (one,) = judge_fidelity(found, shipped())
+    assert one.severity is Severity.ISSUE
+    assert one.frame_in == min(found, key=lambda kept: kept.decibels).index
+
+
+def test_the_master_is_converted_as_for_the_encode(master: Master) -> None:
+    """Frame for frame what the encoder is fed: a lossless file of that format differs in nothing."""
+    import subprocess
+
+    from tasks.ffmpeg import deliverables_argv
+
+    target = master.path.with_name("lossless.mp4")
+    size = {"width": WIDTH, "height": HEIGHT, "master_width": WIDTH, "master_height": HEIGHT}
+    argv = deliverables_argv(FFMPEG, master.path, [("h264", "high", target)], rate=master.rate, title="t", **size)
+    line = "\0".join(argv).replace("crf\00014", "qp\0000").replace("profile:v\0high", "profile:v\0high444")
+    subprocess.run(line.split("\0"), check=True, capture_output=True)
+    assert {one.decibels for one in kept(master, target)} == {100.0}
+
+
+def test_only_a_master_is_taken_for_one(master: Master, tmp_path: Path) -> None:
+    """The file that somebody names must be the lossless one."""
+    with pytest.raises(MediaError, match=r"is ffvhuff gbrp12le, no master; give the shot's master\.mkv"):
+        master_at(master.path)
+    with pytest.raises(MediaError, match="cannot be read as a master"):
+        master_at(tmp_path / "nothing.mkv")
