@@ -31,6 +31,7 @@ def expectation(plan: TakePlan, planned: PlannedDelivery) -> Expectation:
         reel=reel_name(planned.kind, plan.slate, rate),
         silent="silent" in planned.extras,
         lead=lead,
+        quality=planned.quality,
         burnt="burnin" in planned.extras,
     )
 

@@ -120,13 +120,14 @@ class FidelityWatch:
         self.kept.append(Kept(index, decibels, measure))
 
 
-def judge_fidelity(kept: Sequence[Kept], limits: Limits) -> tuple[Finding, ...]:
-    """The worst frame, if it lost too much. Pure."""
+def judge_fidelity(kept: Sequence[Kept], limits: Limits, *, quality: str = "") -> tuple[Finding, ...]:
+    """The worst frame, if it lost more than a delivery of that quality may. Pure."""
     severity, lost = limits.severity("fidelity"), limits.severity("fidelity", "lost")
     if severity is None or not kept:
         return ()
     worst = min(kept, key=lambda one: one.decibels)
-    least, broken = float(limits["fidelity"]["xpsnr"]), float(limits["fidelity"]["broken"])
+    least = float(limits["fidelity"]["review" if quality == "review" else "xpsnr"])
+    broken = float(limits["fidelity"]["broken"])
     if worst.decibels >= least:
         return ()
     grade = lost if lost is not None and worst.decibels < broken else severity

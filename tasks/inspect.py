@@ -59,6 +59,8 @@ class Expectation:
     """Whether there is one silent sound track, or none at all; None: not looked at."""
     lead: int = 0
     """Of `frames`, how many stand before the picture: the slate."""
+    quality: str = ""
+    """`review`, `client` or `master`; empty for what has one only."""
     burnt: bool = False
     """Whether words stand on its pictures, which are then no longer its master's."""
 

@@ -146,7 +146,8 @@ def inspect_one(
     deliverable, found = inspect_deliverable(path, expected, look=look if able else None)
     found = limits.graded(found)
     if able and not any(one.code in ("truncated", "count") for one in found):
-        own = (*pictures.findings(), *(judge_fidelity(fidelity.kept, limits) if fidelity else ()))
+        lost = judge_fidelity(fidelity.kept, limits, quality=expected.quality) if fidelity else ()
+        own = (*pictures.findings(), *lost)
         # of one file only if it is the file's: what the shot shows is in all of them
         found += tuple(replace(one, subject=path.name) if one.code in FILE_CODES else one for one in own)
     return deliverable, found

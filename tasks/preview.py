@@ -45,9 +45,10 @@ _QUALITY: Final = 85
 def preview_frames(frames: int, rate: Fraction) -> tuple[int, ...]:
     """Which frames of so many a preview shows, counted from 0: evenly spaced, from the middle of the shot."""
     step = max(1, math.ceil(rate / PREVIEW_RATE))
-    length = min(frames, math.floor(PREVIEW_SECONDS * rate))
-    first = (frames - length) // 2
-    return tuple(range(first, first + max(1, length), step))
+    length = max(1, min(frames, math.floor(PREVIEW_SECONDS * rate)))
+    span = (length - 1) // step * step
+    first = (frames - 1 - span) // 2
+    return tuple(range(first, first + span + 1, step))
 
 
 def write_preview(pictures: Sequence[Path], target: Path, *, rate: Fraction, frames: Sequence[int]) -> None:

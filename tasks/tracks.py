@@ -5,6 +5,7 @@ Knows: how MOV, MP4 and WebM carry them (PyAV). Does not know: findings, plans. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -60,7 +61,9 @@ def read_tracks(path: Path) -> Tracks:
             timed = [one for one in container.streams if one.type == "data" and "timecode" in one.metadata]
             first = timed[0].metadata if timed else {}
             sounds = tuple(_sound(container, stream) for stream in container.streams.audio)
-            return Tracks(first.get("timecode", ""), first.get("reel_name", ""), sounds)
+            # below ten frames a second ffmpeg tells frames in one digit
+            timecode = re.sub(r"([:;])(\d)$", r"\g<1>0\2", first.get("timecode", ""))
+            return Tracks(timecode, first.get("reel_name", ""), sounds)
     except (av.FFmpegError, OSError, ValueError):
         return Tracks()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -9,9 +10,11 @@ import pytest
 from planted import ENDINGS, FFMPEG, FRAMES, HEIGHT, WIDTH, encoded, mastered, pan
 
 from catalogs.footage import Master, Severity
+from catalogs.shot import DELIVERY_OPTIONS
 from tasks.errors import MediaError
 from tasks.fidelity import FidelityWatch, Kept, MasterFrames, judge_fidelity, master_at
 from tasks.limits import shipped
+from tasks.presets import CRF
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,16 @@ def test_a_poor_encode_is_an_issue(crf: int, master: Master, tmp_path: Path) -> 
     (one,) = judge_fidelity(found, shipped())
     assert one.severity is Severity.ISSUE
     assert one.frame_in == min(found, key=lambda kept: kept.decibels).index
+
+
+@pytest.mark.parametrize(("kind", "words"), [("h265", "15 24"), ("h264", "14 22"), ("webm", "18 34")])
+def test_a_review_copy_may_be_small(kind: str, words: str, master: Master, tmp_path: Path) -> None:
+    """Its own quality is no finding; far below it is one."""
+    client, review = words.split()
+    assert review == str(CRF[kind, DELIVERY_OPTIONS[kind][0]]["review"])
+    found = kept(master, encoded(master, tmp_path, kind, {f"crf\000{client}": f"crf\000{review}"}))
+    assert judge_fidelity(found, shipped(), quality="review") == ()
+    assert judge_fidelity([replace(found[0], decibels=29.0)], shipped(), quality="review") != ()
 
 
 def test_the_master_is_converted_as_for_the_encode(master: Master) -> None:
