@@ -82,14 +82,14 @@ def _asked(plate: Path | None, frames: int | None, fps: str, *, size: str, kind:
 
 
 def _size(text: str) -> tuple[int, int] | None:
+    from catalogs.columns import NAMED_SIZES
     from tasks.errors import PlanError
 
     if not text:
         return None
-    named = {"480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
     width, cross, height = text.lower().partition("x")
-    if text.lower() in named:
-        return named[text.lower()]
+    if text.lower() in NAMED_SIZES:
+        return NAMED_SIZES[text.lower()]
     if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
         raise PlanError(f"--size {text!r} is no size; give WxH, such as 1280x720, or 480p, 720p, 1080p")
     return int(width), int(height)

@@ -150,6 +150,11 @@ def _cuts(what: str, shots: Sequence[ShotVersions], wish: Wish) -> dict[str, Any
         raise PlanError(f"none of {len(shots)} shots has a version to cut with ({why}); {remedy}")
     known, unread = _provenance(entries)
     paths = targets(wish.out, [f"{cut.name}.{what}" for cut in made], endings=(f".{what}",), what=f"an {what} file")
+    if twice := {str(path) for path in paths if [str(one).casefold() for one in paths].count(str(path).casefold()) > 1}:
+        raise PlanError(
+            f"two cuts would have the name {min(twice)}, for show and sequence together read alike; "
+            "export them apart, with --show or --sequence"
+        )
     texts = [edl(cut, provenance=known) if what == "edl" else _otio(cut, known) for cut in made]
     write_files(dict(zip(paths, texts, strict=True)), overwrite=wish.overwrite)
     return {

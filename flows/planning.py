@@ -28,7 +28,7 @@ from models.installed import installed
 from models.interface import EngineError, EngineUnavailable, Shape
 from models.profiles import SELECTABLE
 from models.weights import model_folder
-from tasks import engines, retimers
+from tasks import engines, nvenc, retimers
 from tasks.c2pa_sign import signer
 from tasks.diffusion import device_facts, device_name
 from tasks.doctor import Check, examine
@@ -39,6 +39,7 @@ from tasks.frames import ffmpeg_version
 from tasks.keep import free_bytes, is_owned, write_json
 from tasks.plan import TakePlan
 from tasks.prepare import form, prepare, smaller
+from tasks.presets import NVENC
 from tasks.shot_retimer import ShotRetimers
 from tasks.stills import plates_amiss
 from tasks.ways import ran_as, worked
@@ -71,6 +72,7 @@ def names_to_render(
         raise MachineNotReadyError(f"{error}; `dailies doctor` says what is needed") from error
     retimers.spec(settings.weights, wish=settings.retimer, require_rife=require_rife)
     check_signer(settings)
+    check_encoder(settings)
     with open_catalogue(settings.database_url) as catalogue:
         records = _wanted(catalogue, shots)
     if not shots:  # what another run is at is left to it
@@ -87,6 +89,13 @@ def check_wishes(settings: Settings, wishes: Mapping[str, Any]) -> None:
     check_profile(str(wishes["profile"]))
     retimers.spec(settings.weights, wish=settings.retimer, require_rife=bool(wishes["require_rife"]))
     check_signer(settings)
+    check_encoder(settings)
+
+
+def check_encoder(settings: Settings) -> None:
+    """Raise MachineNotReadyError unless the encoder that is asked for works here: before the GPU's hours."""
+    if settings.encoder == NVENC:
+        nvenc.require(settings.ffmpeg)
 
 
 def check_signer(settings: Settings) -> None:

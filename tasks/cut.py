@@ -112,11 +112,13 @@ def cuts(
 def best_of(version: Version, kind: str = "") -> Deliverable | None:
     """The deliverable of that kind, or without a kind the first of BEST, else whatever there is; None without any.
 
-    Of several of a kind it is the one that the shot list names first.
+    Of several of a kind it is the one that the shot list names first; review copies come last.
     """
     files = version.take.deliverables
     kinds = (kind,) if kind else (*BEST, *(one.kind for one in files))
-    return next((one for wanted in kinds for one in files if one.kind == wanted), None)
+    # words that stand in a file's name tell copies that nobody shall cut from
+    clean = [one for one in files if not any(f"_{word}" in one.path.stem for word in ("slate", "burnin", "review"))]
+    return next((one for some in (clean, files) for wanted in kinds for one in some if one.kind == wanted), None)
 
 
 def _entry(one: ShotVersions, *, latest: bool, kind: str) -> Entry:

@@ -120,13 +120,13 @@ class FidelityWatch:
         self.kept.append(Kept(index, decibels, measure))
 
 
-def judge_fidelity(kept: Sequence[Kept], limits: Limits, *, quality: str = "") -> tuple[Finding, ...]:
-    """The worst frame, if it lost more than a delivery of that quality may. Pure."""
+def judge_fidelity(kept: Sequence[Kept], limits: Limits, *, small: bool = False) -> tuple[Finding, ...]:
+    """The worst frame, if it lost too much; a file that is meant to be small may lose more. Pure."""
     severity, lost = limits.severity("fidelity"), limits.severity("fidelity", "lost")
     if severity is None or not kept:
         return ()
     worst = min(kept, key=lambda one: one.decibels)
-    least = float(limits["fidelity"]["review" if quality == "review" else "xpsnr"])
+    least = float(limits["fidelity"]["small" if small else "xpsnr"])
     broken = float(limits["fidelity"]["broken"])
     if worst.decibels >= least:
         return ()

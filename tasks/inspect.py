@@ -64,6 +64,11 @@ class Expectation:
     burnt: bool = False
     """Whether words stand on its pictures, which are then no longer its master's."""
 
+    @property
+    def small(self) -> bool:
+        """Whether it is meant to be small, and to lose what that costs."""
+        return self.quality == "review" or self.option in ("proxy", "lt", "av1")
+
 
 def inspect_deliverable(
     path: Path, expected: Expectation, *, look: Look | None = None

@@ -24,9 +24,10 @@ from tasks.content import ContentWatch
 from tasks.delivered import expectation
 from tasks.errors import MediaError
 from tasks.fidelity import MEASURED, FidelityWatch, MasterFrames, judge_fidelity
-from tasks.inspect import Expectation, inspect_deliverable
+from tasks.inspect import Expectation, clock_of, inspect_deliverable
 from tasks.known import Known
 from tasks.limits import Limits
+from tasks.measure import watch
 from tasks.plan import TakePlan
 from tasks.plates import PlateSeen, see_plate
 from tasks.presets import preset
@@ -57,9 +58,9 @@ def known_of(plan: TakePlan) -> Known:
 
 
 def carrier(wanted: Sequence[Expectation]) -> int | None:
-    """Which of the deliverables is looked at, if any can be: one without words on it rather than one with."""
-    able = [number for number, one in enumerate(wanted) if one.kind in CARRIERS]
-    return min(able, key=lambda number: (wanted[number].burnt, CARRIERS.index(wanted[number].kind)), default=None)
+    """Which of the deliverables is looked at, if any can be: a burnt-in counter moves where the shot does not."""
+    able = [number for number, one in enumerate(wanted) if one.kind in CARRIERS and not one.burnt]
+    return min(able, key=lambda number: CARRIERS.index(wanted[number].kind), default=None)
 
 
 def inspect_take(
@@ -87,7 +88,19 @@ def inspect_take(
         deliverables.append(deliverable)
         findings.extend(found)
         on_file(number, found)
+    if carrier([expected for _, expected in wanted]) is None:
+        findings.extend(_of_master(master, known_of(plan), limits))
     return tuple(deliverables), tuple(findings)
+
+
+def _of_master(master: Master, known: Known, limits: Limits) -> tuple[Finding, ...]:
+    """What the pictures show, where no deliverable can be asked: a decode of its own."""
+    pictures = ContentWatch(known, limits, content=True)
+    seen = watch(master.path, rate=master.rate, clock=clock_of("mkv"), look=pictures.see)
+    if seen.broken:
+        raise MediaError(f"{master.path.name} does not decode: {seen.broken}; render the shot again")
+    # its range is full, and none of what is delivered
+    return tuple(one for one in pictures.findings() if one.code != "range")
 
 
 def inspect_all(
@@ -146,7 +159,7 @@ def inspect_one(
     deliverable, found = inspect_deliverable(path, expected, look=look if able else None)
     found = limits.graded(found)
     if able and not any(one.code in ("truncated", "count") for one in found):
-        lost = judge_fidelity(fidelity.kept, limits, quality=expected.quality) if fidelity else ()
+        lost = judge_fidelity(fidelity.kept, limits, small=expected.small) if fidelity else ()
         own = (*pictures.findings(), *lost)
         # of one file only if it is the file's: what the shot shows is in all of them
         found += tuple(replace(one, subject=path.name) if one.code in FILE_CODES else one for one in own)

@@ -82,7 +82,7 @@ def _letterbox(samples: Sequence[Sample], whole: tuple[int, int], known: Known, 
         thick = min(one.bars[side] for one in samples)
         clear = statistics.median(one.edges[side] for one in samples)
         of_plate = known.plate.bars[side] if known.plate else 0
-        if thick >= least and clear >= sharp and not of_plate:
+        if thick >= of_plate + least and clear >= sharp:
             said.append(f"{thick} px {name}")
     if not said:
         return []
@@ -113,7 +113,7 @@ def _blur(
         began = max(1.0, known.plate.blocks) if known.plate and first == 0 else began
         worst = max(blocks, statistics.median(one.blocks for one in begin))
         grows = blocks > float(limits["blur"]["grown"]) * began
-        if worst > float(limits["blur"]["blocks"]) and (grows or (known.plate is not None and first == 0)):
+        if worst > float(limits["blur"]["blocks"]) and grows:
             value = f"edges of 8x8 blocks are {worst:.1f} times as steep as what lies between"
             found.append(finding("blur", severity, (first, end), value, f"{float(limits['blur']['blocks']):g} times"))
     return found

@@ -72,7 +72,7 @@ def _motion(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
         return []
     if max(look.contrast for look in looks) < FLAT_PLATE:  # nothing to see moving
         return []
-    same = float(limits["frozen"]["difference"])
+    same = float(limits["frozen"]["repeats"])
     most = max(look.difference for look in looks)
     whole = limits.severity("frozen", "whole")
     if most <= same and whole is not None:

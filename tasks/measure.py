@@ -109,7 +109,7 @@ def watch(path: Path, *, rate: Fraction, clock: Fraction, look: Look | None = No
             seen.codec, seen.profile = stream.codec_context.codec.canonical_name, stream.profile or ""
             seen.square = stream.sample_aspect_ratio in (None, 0, 1)
             seen.rate = _declared_rate(stream, rate=rate, clock=clock)
-            declared = stream.frames
+            declared = declared_frames(stream, set(container.format.name.split(",")))
             for packet in container.demux(stream):
                 if packet.is_corrupt:
                     seen.damage(f"a packet after frame {seen.frames} is cut")
@@ -122,7 +122,7 @@ def watch(path: Path, *, rate: Fraction, clock: Fraction, look: Look | None = No
                         if frame.pts is None or abs(shown - index / rate) > clock:
                             seen.late = (index, shown)
                     if look is not None:
-                        look(frame)
+                        _show(look, frame)
             if seen.frames < declared:
                 seen.damage(f"{seen.frames} of {declared} frames are there")
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -132,6 +132,22 @@ def watch(path: Path, *, rate: Fraction, clock: Fraction, look: Look | None = No
         if cut := missing_bytes(file):
             seen.damage(f"{cut} bytes are missing at the end")
     return seen
+
+
+def _show(look: Look, frame: VideoFrame) -> None:
+    """Whatever goes wrong in looking is ours, and says nothing against the file: it must not pass for damage."""
+    try:
+        look(frame)
+    except Exception as error:
+        raise RuntimeError(f"a look at a frame of {frame.format.name} failed: {error!r}") from error
+
+
+def declared_frames(stream: VideoStream, formats: set[str]) -> int:
+    """Frames that a container, by ffmpeg's names of its format, says it shows; 0 where it does not say."""
+    if "mov" not in formats:
+        return stream.frames
+    # the samples stated are those stored; an edit list (a trimmed clip has one) shows fewer, and the index knows which
+    return sum(not entry.is_discard for entry in stream.index_entries)
 
 
 def _declared_rate(stream: VideoStream, *, rate: Fraction, clock: Fraction) -> Fraction:
@@ -154,7 +170,7 @@ def see_picture(file: Path, seen: Seen, look: Look | None = None) -> None:
             for frame in container.decode(video=0):
                 seen.note(frame)
                 if look is not None:
-                    look(frame)
+                    _show(look, frame)
     except (av.FFmpegError, OSError, ValueError):
         whole = False
     if not whole:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from functools import cache
 from typing import Final
 
 from tasks.errors import FfmpegError, MachineNotReadyError
@@ -19,9 +18,11 @@ _ADDRESS: Final = re.compile(r" ?@ 0x[0-9a-f]+")
 _MUXER: Final = ("f", "movflags", "video_track_timescale", "movie_timescale")
 
 
-@cache
 def problem(ffmpeg: str) -> str:
-    """Why NVENC does not encode one 10-bit frame here; empty if it does."""
+    """Why NVENC does not encode one 10-bit frame here; empty if it does. What works is not tried again; what does not
+    is: drivers come back, and sessions end."""
+    if ffmpeg in _WORKS:
+        return ""
     wanted = encoder_flags("h265", "main10", rate=Fraction(24), width=256, encoder="nvenc")
     settings = [part for name, value in wanted.items() if name not in _MUXER for part in (f"-{name}", str(value))]
     # a size that every card takes, and nothing is written
@@ -32,7 +33,12 @@ def problem(ffmpeg: str) -> str:
         # the first complaint is the cause, and the address in it is nobody's business
         first = next((line for line in str(error).splitlines() if "nvenc" in line), str(error))
         return _ADDRESS.sub("", first.rpartition("[hevc_nvenc")[2].rpartition("]")[2]).strip() or "no reason given"
+    _WORKS.add(ffmpeg)
     return ""
+
+
+_WORKS: Final[set[str]] = set()
+"""Each ffmpeg that has encoded a frame by NVENC in this process."""
 
 
 def require(ffmpeg: str) -> None:

@@ -268,6 +268,8 @@ def _plan(
             deliveries=[delivery.whole for delivery in shot.deliveries],
             encode=VERSIONS["encode"],
             **({"source_type": shot.source_type} if shot.source_type else {}),
+            # the same pixels, and another cut of them in manifest, timelines and edit lists
+            **({"handles": shot.handles} if shot.handles else {}),
             # a take that another engine may have retimed is not what one is that must be by this
             **({"may_fall": True} if falls else {}),
             **({"encoder": encoder} if encoder and any(one.kind == "h265" for one in shot.deliveries) else {}),

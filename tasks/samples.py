@@ -250,8 +250,8 @@ class PixelWatch:
     """Frames that are searched for them: a white pixel does not show on white."""
     ALIKE: Final = 10.0
     """Levels of 255 within which a pixel stays the same: encoders smear it."""
-    MOVED: Final = 3.0
-    """Levels of 255 by which its surroundings must have changed."""
+    MOVED: Final = 10.0
+    """Levels of 255 by which its surroundings must have changed: a bright window in a slow push takes its own along."""
     ALONE: Final = 12
     """Pixels around a stuck one without another: letters are never alone."""
 

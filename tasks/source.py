@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 
 from tasks.containers import missing_bytes
 from tasks.errors import MediaError
+from tasks.measure import declared_frames
 
 FEWEST: Final = 2
 """Frames below which there is nothing to retime."""
@@ -109,7 +110,7 @@ def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -
                 _note(seen, frame, native, path)
             left = list(_left_out(container))
             formats = set(container.format.name.split(","))
-            declared = _declared(stream, formats)
+            declared = declared_frames(stream, formats)
             codec = stream.codec_context.name
             aspect = Fraction(stream.sample_aspect_ratio or 1)
     except MediaError:
@@ -210,14 +211,6 @@ def _note(seen: _Seen, frame: VideoFrame, rate: Fraction, path: Path) -> None:
     if time is not None and seen.uneven is None and abs((time - seen.start) * rate - index) > _UNEVEN:
         seen.uneven = index
     seen.frames += 1
-
-
-def _declared(stream: VideoStream, formats: set[str]) -> int:
-    """Frames that the container says it shows; 0 where it does not say."""
-    if "mov" not in formats:
-        return stream.frames
-    # the samples stated are those stored; an edit list (a trimmed clip has one) shows fewer, and the index knows which
-    return sum(not entry.is_discard for entry in stream.index_entries)
 
 
 def _judge_length(path: Path, seen: _Seen, declared: int, *, boxed: bool, fewest: int) -> None:

@@ -37,6 +37,7 @@ from tasks import engines
 from tasks.c2pa_sign import Signer
 from tasks.delivered import caption
 from tasks.encode import encode_master
+from tasks.errors import StepError
 from tasks.fall import retime_or_fall
 from tasks.generate import Beside, generate_window
 from tasks.handover import Generated
@@ -360,6 +361,8 @@ def publish_take(plan: TakePlan, evidence: Evidence, *, place: Place, now: datet
             badge=notices[0] if notices else "",
         )
         marks = marks_of(plan, place.signer)
+        if bare := next((kept for kept in evidence.encoded.files if not is_marked(kept, marks)), None):
+            raise StepError(f"{plan.slate}: {bare.path.name} does not say what it is; render the shot again")
         sidecars = write_sidecars(evidence.encoded.files, own, marks)
         thumbnail = own / "thumbnail.jpg"
         write_thumbnail(evidence.encoded.stills[len(evidence.encoded.stills) // 2][1], thumbnail)

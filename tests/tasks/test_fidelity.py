@@ -65,8 +65,8 @@ def test_a_review_copy_may_be_small(kind: str, words: str, master: Master, tmp_p
     client, review = words.split()
     assert review == str(CRF[kind, DELIVERY_OPTIONS[kind][0]]["review"])
     found = kept(master, encoded(master, tmp_path, kind, {f"crf\000{client}": f"crf\000{review}"}))
-    assert judge_fidelity(found, shipped(), quality="review") == ()
-    assert judge_fidelity([replace(found[0], decibels=29.0)], shipped(), quality="review") != ()
+    assert judge_fidelity(found, shipped(), small=True) == ()
+    assert judge_fidelity([replace(found[0], decibels=29.0)], shipped(), small=True) != ()
 
 
 def test_the_master_is_converted_as_for_the_encode(master: Master) -> None:

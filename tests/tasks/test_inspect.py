@@ -276,3 +276,22 @@ def test_findings_are_values(good: Path) -> None:
     first = inspect_deliverable(good / "a.webm", replace(expected("webm"), frames=3))
     assert first == inspect_deliverable(good / "a.webm", replace(expected("webm"), frames=3))
     assert isinstance(first[1][0], Finding)
+
+
+def test_a_trimmed_file_is_whole(good: Path, tmp_path: Path, ffmpeg: str) -> None:
+    """A stream copy that begins later keeps samples that it does not show: none of them is missing."""
+    path = tmp_path / "trimmed.mp4"
+    argv = [ffmpeg, "-v", "error", "-ss", "0.25", "-i", str(good / FILES["h264"]), "-c", "copy", str(path)]
+    subprocess.run(argv, check=True, timeout=60)
+    wanted = expected("h264")
+    assert "truncated" not in codes(path, replace(wanted, frames=wanted.frames - 6))
+
+
+def test_what_goes_wrong_in_looking_is_no_damage(good: Path) -> None:
+    """A defect of a check must not have a good file made again."""
+
+    def look(frame: object) -> None:
+        raise ValueError("ours")
+
+    with pytest.raises(RuntimeError, match="ours"):
+        inspect_deliverable(good / FILES["h264"], expected("h264"), look=look)

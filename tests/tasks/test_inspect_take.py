@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from flows.take import _stop_at_blockers
 from models.interface import Frame
 from models.retimers import FLOW
 from tasks import engines, retimers
+from tasks.delivered import caption
 from tasks.encode import encode_master
 from tasks.errors import MediaError, StepError
 from tasks.inspect_take import inspect_take, known_of
@@ -44,7 +46,9 @@ def inspected(
 ) -> tuple[Finding, ...]:
     plan = plan or planned(folder)
     master: Master = mastered(frames, folder)
-    made = encode_master(master, plan.deliveries, folder, ffmpeg=FFMPEG, width=WIDTH, height=HEIGHT, slate=plan.slate)
+    size = {"width": WIDTH, "height": HEIGHT}
+    words = caption(plan, date(2026, 11, 22))
+    made = encode_master(master, plan.deliveries, folder, ffmpeg=FFMPEG, **size, slate=plan.slate, caption=words)
     files = [made.files[one.file] for one in plan.deliveries]
     for path in files:
         if damage and path.name.endswith(damage):
@@ -54,7 +58,7 @@ def inspected(
         plan, files, master, ffmpeg=FFMPEG, limits=limits or shipped(), on_file=lambda number, _: heard.append(number)
     )
     assert [one.path for one in deliverables] == files
-    assert heard == [0, 1]
+    assert heard == [*range(len(files))]
     return found
 
 
@@ -119,3 +123,21 @@ def test_a_master_that_does_not_decode_is_an_error(tmp_path: Path) -> None:
     master.path.write_bytes(b"no master")
     with pytest.raises(MediaError, match="does not decode"):
         inspect_take(plan, list(made.files.values()), master, ffmpeg=FFMPEG, limits=shipped())
+
+
+@pytest.mark.parametrize("deliveries", ["exr", "h264:burnin"])
+def test_what_no_file_can_show_is_seen_on_the_master(deliveries: str, tmp_path: Path) -> None:
+    """Half floats are not looked at, and a burnt-in counter moves on a frozen shot."""
+    kinds = tuple(map(Delivery.parse, deliveries.split()))
+    plan = planned(tmp_path, deliveries=kinds)
+    assert "black" in codes(inspected([np.zeros_like(frame) for frame in pan()], tmp_path, plan=plan))
+    assert "frozen" in codes(inspected([pan()[0]] * FRAMES, tmp_path, plan=plan))
+
+
+def test_handles_are_part_of_what_a_take_is(tmp_path: Path) -> None:
+    """The same frames, another cut of them: a manifest with other handles is another take's; without any it is as it
+    was."""
+    plain, with_handles = planned(tmp_path, frames=FRAMES), planned(tmp_path, frames=FRAMES - 4, handles=2)
+    assert plain.frames == with_handles.frames
+    assert plain.master_key == with_handles.master_key
+    assert plain.key != with_handles.key

@@ -167,6 +167,18 @@ def test_of_several_files_of_a_kind_the_first_stands_in_the_cut() -> None:
     assert references["h264"].target_url.endswith("_h264_review.mp4")
 
 
+def test_review_copies_stand_in_a_cut_only_where_there_is_nothing_else() -> None:
+    """Nobody shall cut from words that are burnt in, however good the codec."""
+    for kinds, taken in (
+        (("h265_review_burnin", "webm"), "webm.webm"),
+        (("prores_slate", "h264"), "h264.mp4"),
+        (("h264_slate_burnin",), "burnin.mp4"),
+    ):
+        asked = shot("SH0010")
+        [clip] = read(one_cut(with_versions(asked, version(asked, 1, kinds=kinds))))
+        assert clip.media_reference.target_url.endswith(taken)
+
+
 def test_order_is_the_lists_or_the_codes() -> None:
     """SH0030, SH2, SH10 as listed; by code SH2 comes before SH10."""
     shots = [approved(shot(code)) for code in ("SH0030", "SH10", "SH2")]
