@@ -62,7 +62,8 @@ def names_to_render(
     """Full names of what `render` would take up. Raises before anything starts.
 
     UnknownShotError or AmbiguousShotError for a name, PlanError for a shot that was omitted or a profile that is none,
-    MachineNotReadyError if ffmpeg does not run, RIFE is required and missing, or nothing can be signed as configured.
+    MachineNotReadyError if ffmpeg does not run, RIFE is required and missing, nothing can be signed as configured,
+    or NVENC is asked for and does not encode here.
     """
     check_engine(settings)
     check_profile(profile)
@@ -72,7 +73,6 @@ def names_to_render(
         raise MachineNotReadyError(f"{error}; `dailies doctor` says what is needed") from error
     retimers.spec(settings.weights, wish=settings.retimer, require_rife=require_rife)
     check_signer(settings)
-    check_encoder(settings)
     with open_catalogue(settings.database_url) as catalogue:
         records = _wanted(catalogue, shots)
     if not shots:  # what another run is at is left to it
@@ -80,6 +80,9 @@ def names_to_render(
     for record in records:
         if record.status is Status.OMITTED:
             raise PlanError(f"{record.shot.name} was omitted; submit it again to bring it back")
+    # here, and not for nights: whoever dispatches them needs no card, the workers do
+    if settings.encoder == NVENC and any(one.kind == "h265" for record in records for one in record.shot.deliveries):
+        nvenc.require(settings.ffmpeg)
     return [record.shot.name for record in records]
 
 
@@ -89,13 +92,6 @@ def check_wishes(settings: Settings, wishes: Mapping[str, Any]) -> None:
     check_profile(str(wishes["profile"]))
     retimers.spec(settings.weights, wish=settings.retimer, require_rife=bool(wishes["require_rife"]))
     check_signer(settings)
-    check_encoder(settings)
-
-
-def check_encoder(settings: Settings) -> None:
-    """Raise MachineNotReadyError unless the encoder that is asked for works here: before the GPU's hours."""
-    if settings.encoder == NVENC:
-        nvenc.require(settings.ffmpeg)
 
 
 def check_signer(settings: Settings) -> None:

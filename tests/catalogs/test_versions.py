@@ -29,7 +29,7 @@ def test_versions_say_what_their_own_plan_said(catalogue: Catalogue, shot: Make)
     take = catalogue.begin_take(
         asked.name, key="k2", plan=lambda version: {"rate": "24000/1001", "frames": 56, "handles": 4}
     )
-    film = deliverable(Path("/work/x"), "AGM_SH0010_v002", "prores", frames=56, rate=asked.rate)
+    film = deliverable(Path("/somewhere/else"), "AGM_SH0010_v002", "prores", frames=56, rate=asked.rate)
     manifest = Path("/deliveries/v002/manifest.json")
     catalogue.finish_take(take, manifest=manifest, clips=[], deliverables=[film], findings=[], seconds={})
     catalogue.submit([replace(asked, frames=100, rate=Fraction(25), handles=0)], source="t", mode="update")

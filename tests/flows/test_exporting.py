@@ -270,3 +270,16 @@ def test_the_command_line_writes_and_tells(tmp_path: Path, plate_path: Path) -> 
     refused = house.run("export", "otio", "-o", str(tmp_path / "a.otio"))
     assert refused.returncode == 2
     assert "no approved version, it is ready" in refused.stderr
+
+
+def test_cuts_of_one_name_are_refused(catalogue: Catalogue, settings: Settings, tmp_path: Path) -> None:
+    """Show `A`, sequence `B_C` and show `A_B`, sequence `C` are both `A_B_C`: neither is written over the other."""
+    for show, sequence in (("A", "B_C"), ("A_B", "C")):
+        asked = replace(shot("SH0010"), show=show, sequence=sequence)
+        catalogue.submit([asked], source="t")
+        publish(catalogue, settings, asked)
+    out = tmp_path / "cuts"
+    out.mkdir()
+    with pytest.raises(PlanError, match="read alike"):
+        export("otio", Wish(out=out, latest=True), settings)
+    assert list(out.iterdir()) == []
