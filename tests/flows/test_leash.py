@@ -37,8 +37,8 @@ console = Console(file=sys.stderr)
 leash.hold(grace=2.0)
 with STOPPING.on_sigterm():
     die_with_parent(signal.SIGTERM)
-    print(leash.loose(), flush=True)
     try:
+        print(leash.loose(), flush=True)  # within: the worker is killed as soon as this is read
         time.sleep(60)
     except KeyboardInterrupt:
         console.print("asked to leave")  # as Prefect logs; Rich leaves where it finds no reader
