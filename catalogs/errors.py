@@ -7,6 +7,7 @@
     ├── ShotChangedError               the request is another one by now; planning it anew will do
     ├── FencedError                    the shot was given to another attempt, or this one was ended
     ├── BatchRunningError              one batch at a time
+    ├── ListTakenError                 a list with that claim is in
     ├── CatalogueUnavailableError      wrong url, unwritable home, broken or newer database, lost connection
     └── ShotListError                  a submission with errors; holds every Problem at once
 
@@ -83,6 +84,14 @@ class BatchRunningError(CatalogueError):
     def __init__(self, name: str) -> None:
         super().__init__(f"the batch {name} is not over; wait for its end, or stop it (`dailies night --stop`)")
         self.name = name
+
+
+class ListTakenError(CatalogueError):
+    """A list was taken in under that claim before, and is not taken in twice."""
+
+    def __init__(self, source: str, claim: str) -> None:
+        super().__init__(f"{source} was taken in already (claim {claim}); send it anew if it is to be looked at again")
+        self.claim = claim
 
 
 class CatalogueUnavailableError(CatalogueError):

@@ -114,6 +114,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     # E5: against the catalogue
     "E501": Kind("the shot is in the catalogue already and differs in {detail}", "submit with --mode upsert"),
     "E502": Kind("the shot is not in the catalogue", "submit with --mode create or upsert"),
+    "E503": Kind(
+        "the shot resembles {other}, which is in the catalogue",
+        "write {other} if that is meant, or submit with --allow-new",
+    ),
     # E6: a LoRA
     "E601": Kind("the LoRAs cannot be read: {detail}", "write NAME:SCALE or PATH:SCALE, separated by spaces"),
     "E602": Kind("the scale {scale} of the LoRA {lora} is out of range", "use {low} to {high}"),
@@ -143,6 +147,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         "use {context}, or leave it empty, to see the stills themselves",
     ),
     "W401": Kind("the plate is {plate} and the delivery {size}", "it is cropped at the centre; change either"),
+    "W501": Kind(
+        "the shot is {status} and {detail}", "the change makes it ready again, and its next take replaces them"
+    ),
 }
 """Every code, in the order of the documentation. E refuses the whole file, W is a notice."""
 

@@ -1,7 +1,7 @@
 """Finding rows by the names that people type, inside a session of the caller's.
 
 Knows: names, versions, batches, and how a take settles its shot. Does not know: transactions, values.
-Memory: names of all shots while a slate or a misspelt name is looked up, otherwise one row.
+Memory: one row; the names of a few hundred shots while a slate or a misspelt name is looked up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from catalogs.errors import AmbiguousShotError, CatalogueError, UnknownShotError
 from catalogs.footage import Status, Take
+from catalogs.likeness import likeness
 from catalogs.rows import fold
 from catalogs.shot import slate
 from catalogs.tables import BatchRow, RunRow, ShotRow, TakeRow
@@ -23,6 +24,11 @@ RENDERABLE = (Status.READY, Status.RETAKE, Status.RENDERING, Status.FAILED)
 """What a batch takes up. `rendering` is one that was interrupted: a running one is the caller's to know."""
 
 _SLATE = re.compile(r"(.+)_v(\d{3,9})", re.IGNORECASE)
+
+_MOST_ENDS = 64
+"""Words of a slate in which a code is looked for."""
+_MOST_SHOWS, _AROUND = 50, 100
+"""Shows, and shots of each on either side, among which a misspelt name is looked for."""
 
 UNFINISHED = (Status.RENDERING.value, Status.FAILED.value)
 """A take in one of these may be continued or settled; in any other it is history."""
@@ -57,13 +63,16 @@ def _slated(session: Session, name: str, *, lock: bool) -> ShotRow | None:
         return None
     version = int(match[2])
     wanted = fold(slate("", "", match[1], version))
+    # codes may hold what stands between them, so that the code is one of these ends
+    words = fold(match[1]).split("_")
+    ends = ["_".join(words[at:]) for at in range(len(words))][:_MOST_ENDS]
     # a take keeps the sequence that its shot had then
     past = select(ShotRow.id, ShotRow.show, TakeRow.sequence, ShotRow.code).join(TakeRow, TakeRow.shot_id == ShotRow.id)
     now = select(ShotRow.id, ShotRow.show, ShotRow.sequence, ShotRow.code)
     known = {
         key: f"{show}/{code}"
         for query in (now, past.where(TakeRow.version == version))
-        for key, show, sequence, code in session.execute(query)
+        for key, show, sequence, code in session.execute(query.where(ShotRow.code_folded.in_(ends)))
         if fold(slate(show, sequence, code, version)) == wanted
     }
     if len(known) > 1:
@@ -83,11 +92,39 @@ def _slated(session: Session, name: str, *, lock: bool) -> ShotRow | None:
 def _close(session: Session, name: str, *, with_show: bool) -> list[str]:
     """Up to three `SHOW/CODE` that look like a name."""
     known: dict[str, list[str]] = {}
-    for show, code in session.execute(select(ShotRow.show, ShotRow.code).order_by(ShotRow.show, ShotRow.code)):
+    for show, code in _near(session, *name.rpartition("/")[::2]):
         typed = f"{show}/{code}" if with_show else code
         known.setdefault(fold(typed), []).append(f"{show}/{code}")
-    near = difflib.get_close_matches(fold(name), known, n=3)
+    # what differs in zeros and marks alone is meant more likely than what differs in a letter
+    alike = [typed for typed in known if likeness(typed) == likeness(name)]
+    near = dict.fromkeys([*alike, *difflib.get_close_matches(fold(name), known, n=3)])
     return [full for typed in near for full in known[typed]][:3]
+
+
+def _near(session: Session, show: str, code: str) -> list[tuple[str, str]]:
+    """Shots that a misspelt name may mean: of its likeness, and those around it by code, of each show that there is."""
+    names = select(ShotRow.show, ShotRow.code)
+    shows: list[str] = []
+    last = ""
+    while len(shows) < _MOST_SHOWS:
+        # from one show to the next, not through all shots of each
+        found = session.scalars(
+            select(ShotRow.show_folded).where(ShotRow.show_folded > last).order_by(ShotRow.show_folded).limit(1)
+        ).first()
+        if found is None:
+            break
+        shows.append(last := found)
+    near: dict[tuple[str, str], None] = {}
+    typed = fold(code)
+    for one in difflib.get_close_matches(fold(show), shows, n=_MOST_SHOWS) if show else shows:
+        mine = names.where(ShotRow.show_folded == one)
+        for query in (
+            mine.where(ShotRow.likeness == likeness(code)),
+            mine.where(ShotRow.code_folded >= typed).order_by(ShotRow.code_folded),
+            mine.where(ShotRow.code_folded < typed).order_by(ShotRow.code_folded.desc()),
+        ):
+            near.update(dict.fromkeys((found[0], found[1]) for found in session.execute(query.limit(_AROUND))))
+    return sorted(near)
 
 
 def newest_take_row(session: Session, shot: ShotRow) -> TakeRow | None:

@@ -7,13 +7,18 @@ Memory: one row at a time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import Row
+
+from catalogs.digests import digest, rank
 from catalogs.footage import Clip, Deliverable, Finding, Severity, Status, Take
+from catalogs.likeness import likeness
 from catalogs.night import Attempt, AttemptStatus, Batch, BatchStatus, Run, Stage, Timing
 from catalogs.shot import Anchor, Delivery, LoraUse, Plate, Shot
 from catalogs.tables import (
@@ -56,21 +61,31 @@ PLAIN = (
 """Fields of Shot that stand in a column of their own name and type."""
 
 
+_PLAIN: Final = attrgetter(*PLAIN)
+
+
 def fold(code: str) -> str:
     """How codes compare: without case. Codes are ASCII, so this is what every file system does too."""
     return code.lower()
 
 
-def shot_columns(shot: Shot) -> dict[str, Any]:
-    """The columns of a shot's request: everything but status, times and keys of its row."""
-    columns = {name: getattr(shot, name) for name in PLAIN}
+def shot_columns(shot: Shot, *, digested: str | None = None) -> dict[str, Any]:
+    """The columns of a shot's request: everything but status, times and keys of its row.
+
+    Whoever writes some of them writes all of them: some are made from the others. `digested` is the shot's digest,
+    where it is known.
+    """
+    columns = dict(zip(PLAIN, _PLAIN(shot), strict=True))
     return columns | {
         "show_folded": fold(shot.show),
         "code_folded": fold(shot.code),
-        "plate": None if shot.plate is None else asdict(shot.plate),
-        "end_plate": None if shot.end_plate is None else asdict(shot.end_plate),
+        "digest": digest(shot) if digested is None else digested,
+        "rank": rank(shot),
+        "likeness": likeness(shot.code),
+        "plate": _still(shot.plate),
+        "end_plate": _still(shot.end_plate),
         "loras": [[use.name, use.scale] for use in shot.loras],
-        "anchors": [[rate_text(anchor.at), asdict(anchor.plate)] for anchor in shot.anchors],
+        "anchors": [[rate_text(anchor.at), _still(anchor.plate)] for anchor in shot.anchors],
         "rate": rate_text(shot.rate),
         "speed": rate_text(shot.speed),
         "deliveries": [delivery.whole for delivery in shot.deliveries],
@@ -78,10 +93,16 @@ def shot_columns(shot: Shot) -> dict[str, Any]:
     }
 
 
-def shot_value(row: ShotRow) -> Shot:
-    """The shot in a row."""
+def _still(plate: Plate | None) -> dict[str, Any] | None:
+    if plate is None:
+        return None
+    return {"path": plate.path, "sha256": plate.sha256, "width": plate.width, "height": plate.height}
+
+
+def shot_value(row: ShotRow | Row[Any]) -> Shot:
+    """The shot in a row, or in a result that has all its columns."""
     return Shot(
-        **{name: getattr(row, name) for name in PLAIN},
+        **dict(zip(PLAIN, _PLAIN(row), strict=True)),
         plate=_plate(row.plate),
         end_plate=_plate(row.end_plate),
         loras=tuple(LoraUse(name, scale) for name, scale in row.loras),
@@ -108,12 +129,6 @@ def renders_alike(one: Shot, other: Shot) -> bool:
         submitted_by=one.submitted_by,
         metadata=one.metadata,
     )
-
-
-def differences(one: Shot, other: Shot) -> list[str]:
-    """Names of the fields in which two shots differ, in the order of Shot."""
-    names = Shot.__dataclass_fields__
-    return [name for name in names if getattr(one, name) != getattr(other, name)]
 
 
 def take_value(row: TakeRow, *, fence: int = 0) -> Take:

@@ -7,17 +7,18 @@ of hours holds nothing open. Safe to use from several threads and several proces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Engine, and_, func, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import Engine, Row, select
+from sqlalchemy.orm import Session
 
+from catalogs import selection
 from catalogs.database import connect
 from catalogs.errors import ShotChangedError
 from catalogs.footage import Clip, Deliverable, Finding, Status, Take
@@ -25,11 +26,11 @@ from catalogs.night import AttemptStatus
 from catalogs.nights import Nights
 from catalogs.queries import RENDERABLE, UNFINISHED, newest_take_row, settle, shot_row, take_row
 from catalogs.rights import attempt_row, close, full_name, held, take_by_hand
-from catalogs.rows import clip_row, deliverable_row, finding_row, fold, shot_value, take_value
+from catalogs.rows import clip_row, deliverable_row, finding_row, shot_value, take_value
 from catalogs.sessions import Sessions
 from catalogs.shot import Shot
-from catalogs.submission import Mode, SubmissionResult, take_in
-from catalogs.tables import ShotRow, TakeRow
+from catalogs.submission import Asked, Mode, SubmissionResult, take_in
+from catalogs.tables import ShotRow, SubmissionRow, TakeRow
 from catalogs.versions import ShotVersions, shot_versions
 
 
@@ -94,44 +95,71 @@ class Catalogue:
         mode: Mode = "create",
         dry_run: bool = False,
         lines: Mapping[str, int] | None = None,
+        allow_new: bool = False,
+        claim: str | None = None,
+        said: Callable[[str, int, int], None] | None = None,
+        ready: Callable[[SubmissionResult], object] | None = None,
     ) -> SubmissionResult:
         """Takes all shots in, or none. `source` names the list; `lines` (name -> line) is for messages.
 
         A shot that stands in the catalogue and is identical is unchanged in every mode. `create` refuses
-        one that differs, `update` one that is new. A shot whose pixels or files change becomes ready
-        again, unless it is omitted; a change of priority, due date, notes, sender or metadata alone
-        leaves its status. The catalogue's spelling of show and code stays. Raises ShotListError with
-        every refusal at once.
+        one that differs, `update` one that is new; a new one that resembles one of the show needs `allow_new`.
+        A shot whose pixels or files change becomes ready again, unless it is omitted; a change of priority, due
+        date, notes, sender or metadata alone leaves its status. The catalogue's spelling of show and code stays.
+        Where nothing is new or changed nothing is written, unless there is a `claim`: a list is taken in once
+        under one. One list at a time: another one that comes meanwhile is held against what this one leaves.
+
+        `said` is told what is being done, to how many shots, of how many; `ready` what will be done, when nothing can
+        refuse it any more and nothing is written; a write that met another one begins again, and tells again. Raises
+        ShotListError with every refusal at once, ListTakenError for a claim that was used, and what `ready` raises.
         """
-
-        def work(session: Session) -> SubmissionResult:
-            return take_in(
-                session,
-                shots,
-                source=source,
-                submitted_by=submitted_by,
-                mode=mode,
-                lines=lines or {},
-                write=not dry_run,
-            )
-
+        more = {name: told for name, told in (("said", said), ("ready", ready)) if told is not None}
+        asked = Asked(
+            shots,
+            source=source,
+            submitted_by=submitted_by,
+            mode=mode,
+            lines=lines or {},
+            allow_new=allow_new,
+            claim=claim,
+            compare=dry_run,
+            **more,  # type: ignore[arg-type]
+        )
         if not dry_run:
-            return self._sessions.write(work)
+            return self._sessions.write(lambda session: take_in(session, asked, write=True))
         with self._sessions.reading() as session:
-            return work(session)
+            return take_in(session, asked, write=False)
 
-    def shots(self, *, show: str | None = None, status: Status | None = None) -> list[ShotRecord]:
-        """Shots by priority, due date (none last), show, sequence and code; `show` in any case."""
-        wanted: list[ColumnElement[bool]] = []
-        if show is not None:
-            wanted.append(ShotRow.show_folded == fold(show))
-        if status is not None:
-            wanted.append(ShotRow.status == status.value)
-        return self._records(*wanted)
+    def has_taken(self, claim: str) -> bool:
+        """Whether a list was taken in under that claim."""
+        with self._sessions.reading() as session:
+            return session.scalars(select(SubmissionRow.id).where(SubmissionRow.claim == claim)).first() is not None
 
-    def renderable(self) -> list[ShotRecord]:
-        """Shots that a batch should take up, in the order of `shots`."""
-        return self._records(ShotRow.status.in_([status.value for status in RENDERABLE]))
+    def shots(
+        self,
+        *,
+        show: str | None = None,
+        status: Status | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[ShotRecord]:
+        """Shots by priority, due date (none last), show, sequence and code; `show` in any case.
+
+        With `limit` that many at most, behind the shot called `after`; the time it takes does not grow with the
+        catalogue. Raises like find for `after`.
+        """
+        statuses = selection.ALL if status is None else (status,)
+        return self._records(statuses, show=show, limit=limit, after=after)
+
+    def renderable(self, *, limit: int | None = None, after: str | None = None) -> list[ShotRecord]:
+        """Shots that a batch should take up, in the order, and the pages, of `shots`."""
+        return self._records(RENDERABLE, limit=limit, after=after)
+
+    def standings(self, names: Iterable[str]) -> Iterator[ShotRecord]:
+        """The shots of these full names, in any order; unknown ones are left out."""
+        with self._sessions.reading() as session:
+            for row, take in selection.named(session, names):
+                yield _record(row, take)
 
     def find(self, name: str) -> ShotRecord:
         """The shot `SHOW/CODE`, or `CODE` where unique, in any case.
@@ -142,12 +170,10 @@ class Catalogue:
             row = shot_row(session, name)
             return _record(row, newest_take_row(session, row))
 
-    def counts(self) -> dict[Status, int]:
-        """How many shots stand where; every status is a key."""
-        query = select(ShotRow.status, func.count()).group_by(ShotRow.status)
+    def counts(self, *, show: str | None = None) -> dict[Status, int]:
+        """How many shots, of a show in any case or all, stand where; every status is a key."""
         with self._sessions.reading() as session:
-            found = {str(status): count for status, count in session.execute(query)}
-        return {status: found.get(status.value, 0) for status in Status}
+            return selection.counted(session, show=show)
 
     def fail_shot(self, name: str, error: str) -> None:
         """The shot failed before a take of it began; the error is kept on the shot.
@@ -326,24 +352,12 @@ class Catalogue:
             held(session, take_row(session, take).shot, take.fence)
             yield
 
-    def _records(self, *wanted: ColumnElement[bool]) -> list[ShotRecord]:
-        newest = select(TakeRow.shot_id, func.max(TakeRow.version).label("version")).group_by(TakeRow.shot_id)
-        last = newest.subquery()
-        takes = (
-            select(TakeRow)
-            .join(last, and_(TakeRow.shot_id == last.c.shot_id, TakeRow.version == last.c.version))
-            .join(TakeRow.shot)
-            .where(*wanted)
-            .options(selectinload(TakeRow.deliverables), selectinload(TakeRow.findings))
-        )
+    def _records(self, statuses: Sequence[Status], **wanted: Any) -> list[ShotRecord]:
         with self._sessions.reading() as session:
-            rows = session.scalars(select(ShotRow).where(*wanted)).all()
-            by_shot = {take.shot_id: take for take in session.scalars(takes)}
-            records = [_record(row, by_shot.get(row.id)) for row in rows]
-        return sorted(records, key=_order)
+            return [_record(row, take) for row, take in selection.page(session, statuses=statuses, **wanted)]
 
 
-def _record(row: ShotRow, take: TakeRow | None) -> ShotRecord:
+def _record(row: ShotRow | Row[Any], take: TakeRow | None) -> ShotRecord:
     value = None if take is None else take_value(take)
     return ShotRecord(
         shot=shot_value(row),
@@ -358,9 +372,3 @@ def _record(row: ShotRow, take: TakeRow | None) -> ShotRecord:
 
 def _pairs(seconds: Mapping[str, float]) -> list[list[Any]]:
     return [[step, float(spent)] for step, spent in seconds.items()]
-
-
-def _order(record: ShotRecord) -> tuple[object, ...]:
-    # Here and not in SQL, where every database has its own opinion on collation and on the place of NULL.
-    shot = record.shot
-    return shot.priority, shot.due or date.max, shot.show, shot.sequence, shot.code

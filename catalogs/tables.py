@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeDecorator
 from catalogs.footage import Severity, Status
 from catalogs.night import OPEN, AttemptStatus, BatchStatus, Stage
 
-SCHEMA: Final = "0005"
+SCHEMA: Final = "0007"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
 
 VERSION_TABLE: Final = "dailies_schema"
@@ -72,6 +72,9 @@ def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({allowed})", name=column)
 
 
+RANKS: Final = String(220).with_variant(String(220, collation="C"), "postgresql")
+"""A text that sorts by its characters' numbers, whatever language a PostgreSQL speaks; SQLite knows nothing else."""
+
 _OPEN: Final = f"status IN ({', '.join(repr(status.value) for status in OPEN)})"
 
 
@@ -94,8 +97,13 @@ class SubmissionRow(Base):
     new: Mapped[int]
     changed: Mapped[int]
     unchanged: Mapped[int]
+    claim: Mapped[str | None] = mapped_column(String(64))
+    """By what its sender knows it again: a list is taken in once under a claim. Null where nobody will look."""
 
-    __table_args__ = (CheckConstraint("mode IN ('create', 'update', 'upsert')", name="mode"),)
+    __table_args__ = (
+        CheckConstraint("mode IN ('create', 'update', 'upsert')", name="mode"),
+        Index("uq_submissions_claim", "claim", unique=True),
+    )
 
 
 class ShotRow(Base):
@@ -149,13 +157,22 @@ class ShotRow(Base):
     extra: Mapped[list[list[str]]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    digest: Mapped[str] = mapped_column(String(40), server_default="")
+    """catalogs.digests.digest of the request; empty or old where it was not kept, and then the columns are compared."""
+    rank: Mapped[str] = mapped_column(RANKS, server_default="")
+    """catalogs.digests.rank of the request."""
+    likeness: Mapped[str] = mapped_column(String(64), server_default="")
+    """catalogs.likeness.likeness of the code."""
 
     takes: Mapped[list[TakeRow]] = relationship(back_populates="shot", order_by="TakeRow.version")
 
     __table_args__ = (
         UniqueConstraint("show_folded", "code_folded"),
-        Index(None, "status", "priority"),
         Index(None, "code_folded"),
+        Index(None, "show_folded", "likeness"),
+        # a listing is one range of these for each status: they are the order in which shots are rendered
+        Index(None, "status", "rank"),
+        Index(None, "show_folded", "status", "rank"),
         _one_of("status", Status),
         CheckConstraint("priority BETWEEN 1 AND 99", name="priority"),
         CheckConstraint("frames >= 1", name="frames"),
