@@ -148,7 +148,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "W401": Kind("the plate is {plate} and the delivery {size}", "it is cropped at the centre; change either"),
     "W501": Kind(
-        "the shot is {status} and {detail}", "the change makes it ready again, and its next take replaces them"
+        "the shot is {status}, with {takes}", "the change makes it ready again, and a new take replaces what is out"
     ),
 }
 """Every code, in the order of the documentation. E refuses the whole file, W is a notice."""

@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -20,6 +19,7 @@ from desk.encode_cli import encode
 from desk.export_cli import export
 from desk.inspect_cli import inspect
 from desk.retime_cli import retime
+from desk.submit_cli import submit
 from desk.weights_cli import app as weights_app
 
 if TYPE_CHECKING:
@@ -35,9 +35,12 @@ app = typer.Typer(
 )
 
 ALL_WELL, SOME_FAILED, BAD_INPUT, NOT_READY = 0, 1, 2, 3
+PAGE = 1000
+"""Shots that `dailies shots` lists where nobody says how many."""
 SIGNALLED = 128  # and the signal's number: what a shell reports; 130 for Ctrl-C, 143 for SIGTERM
 
 app.add_typer(weights_app, name="weights")
+app.command()(submit)
 app.command()(clean)
 app.command()(export)
 app.command()(retime)
@@ -74,43 +77,29 @@ def options(
 
 
 @app.command()
-def submit(
-    file: Annotated[Path, typer.Argument(help="A shot list (CSV).")],
-    mode: Annotated[str, typer.Option(help="create, update or upsert: which shots the list may bring.")] = "create",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")] = False,
-    errors: Annotated[Path | None, typer.Option(help="Write the rejected rows here, with a column `error`.")] = None,
-    show: Annotated[str | None, typer.Option(help="Show of rows that name none; default the file's stem.")] = None,
-    submitted_by: Annotated[str, typer.Option(help="Who asks; kept with the submission.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Take a shot list into the catalogue: all of it or none of it."""
-    from desk import show as view
-    from flows import lists
-
-    settings = _settings()
-    result = lists.submit(
-        file, settings, mode=mode, dry_run=dry_run, errors=errors, show=show, submitted_by=submitted_by
-    )
-    view.submission(result, as_json=as_json, dry_run=dry_run)
-    raise typer.Exit(ALL_WELL if result.accepted else BAD_INPUT)
-
-
-@app.command()
 def shots(
     status: Annotated[str | None, typer.Option(help="Only shots with this status.")] = None,
     show: Show = None,
+    limit: Annotated[int, typer.Option(help="How many at most; 0 for all.")] = PAGE,
+    after: Annotated[str | None, typer.Option(metavar="SHOT", help="Only what comes behind this shot.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the catalogue's shots."""
+    """List the catalogue's shots, in the order in which they are rendered."""
     from catalogs.footage import Status
     from catalogs.store import open_catalogue
     from desk import show as view
 
     if status is not None and status not in tuple(Status):
         _stop(f"no status {status!r}; use {', '.join(Status)}", BAD_INPUT)
+    if limit < 0:
+        _stop(f"--limit is {limit}; use 1 or more, or 0 for all", BAD_INPUT)
+    wanted = Status(status) if status else None
     with open_catalogue(_settings().database_url) as catalogue:
-        records = catalogue.shots(show=show, status=Status(status) if status else None)
-    view.shots(records, as_json=as_json, status=status, show=show)
+        records = catalogue.shots(show=show, status=wanted, limit=limit + 1 if limit else None, after=after)
+        counts = catalogue.counts(show=show)
+    total = counts[wanted] if wanted else sum(counts.values())
+    more = bool(limit) and len(records) > limit
+    view.shots(records[:limit] if more else records, as_json=as_json, total=total, more=more, status=status, show=show)
 
 
 @app.command()

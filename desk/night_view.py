@@ -45,6 +45,8 @@ def night_plan(plan: Mapping[str, Any], *, as_json: bool) -> None:
         entries = [{**entry, "slate": entry["shot"]} for entry in plan[key]]
         for reason, shots in together(entries, "reason"):
             say(f"{_named(shots)} {'is' if len(shots) == 1 else 'are'} {ending}: {reason}", style, on=OUT)
+    if plan.get("beyond"):
+        say(f"{plan['beyond']:,} more shots wait behind these, for which this night has no room.", "yellow", on=OUT)
     for entry in (*plan["refused"], *plan.get("plates", ())):
         say(entry["error"], "red")
 

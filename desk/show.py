@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +27,7 @@ from tasks.admission import duration
 from tasks.morning_page import brief
 
 if TYPE_CHECKING:
-    from catalogs.problems import Problem
     from catalogs.store import ShotRecord
-    from flows.lists import Outcome
     from tasks.doctor import Check
     from tasks.progress import Progress
 
@@ -112,45 +109,25 @@ def line(text: str) -> None:
     say(text)
 
 
-def _problem_json(problem: Problem) -> dict[str, Any]:
-    fields = asdict(problem)
-    return {name: fields[name] for name in ("line", "column", "value", "code", "message", "remedy")}
+def shots(
+    records: Sequence[ShotRecord],
+    *,
+    as_json: bool,
+    total: int,
+    more: bool,
+    status: str | None = None,
+    show: str | None = None,
+) -> None:
+    """A page of the catalogue's shots, of `total`; `more` is whether some come behind it.
 
-
-def submission(outcome: Outcome, *, as_json: bool, dry_run: bool) -> None:
-    """What a submission did: its problems, or what is new, changed and unchanged."""
-    result = outcome.result
+    `status` and `show` are what was asked for, to be named where there is none.
+    """
+    following = records[-1].shot.name if records and more else None
     if as_json:
-        document(
-            {
-                "accepted": len(result.new) + len(result.changed) + len(result.unchanged) if result else 0,
-                "changed": len(result.changed) if result else 0,
-                "unchanged": len(result.unchanged) if result else 0,
-                "shots": list(result.accepted) if result else [],
-                "errors": [_problem_json(problem) for problem in outcome.errors],
-                "warnings": [_problem_json(problem) for problem in outcome.warnings],
-            }
-        )
+        document({"shots": [_shot_json(record) for record in records], "total": total, "next": following})
         return
-    for problem in (*outcome.warnings, *outcome.errors):
-        print(problem, file=sys.stderr)  # noqa: T201 - one problem a line, for people and for grep
-    if result is None:
-        where = f"; the rejected rows are in {outcome.rejected}" if outcome.rejected else ""
-        ERR.print(
-            f"Nothing was submitted, good rows neither: {counted(len(outcome.errors), 'problem')}{where}.",
-            style="red",
-            markup=False,
-        )
-        return
-    would = "would be " if dry_run else ""
-    changed, unchanged = len(result.changed), len(result.unchanged)
-    OUT.print(f"{counted(len(result.new), 'shot')} {would}new, {changed} {would}changed, {unchanged} unchanged.")
-
-
-def shots(records: Sequence[ShotRecord], *, as_json: bool, status: str | None = None, show: str | None = None) -> None:
-    """The catalogue's shots; `status` and `show` are what was asked for, to be named where there is none."""
-    if as_json:
-        document({"shots": [_shot_json(record) for record in records]})
+    if not records and total:
+        say(f"No shot behind that one; there are {total:,} in all.", on=OUT)
         return
     if not records:
         wanted = " ".join(filter(None, [f"of {show}" if show else "", f"with status {status}" if status else ""]))
@@ -173,6 +150,8 @@ def shots(records: Sequence[ShotRecord], *, as_json: bool, status: str | None = 
             Text(unnamed(record.error, shot.name)),
         )
     _print_table(table)
+    if following:
+        say(f"{len(records):,} of {total:,} shots; `--after {following}` shows what follows, `--limit 0` all.", on=OUT)
 
 
 def _shot_json(record: ShotRecord) -> dict[str, Any]:
@@ -282,6 +261,9 @@ def status(standing: Mapping[str, Any], *, as_json: bool) -> None:
         say(f"{entry['shot']} is quarantined: {why}", "red", on=OUT)
     for entry in standing["failed"]:
         say(f"{entry['shot']} failed: {unnamed(entry['error'], entry['shot'])}", "red", on=OUT)
+    for name in ("rendering", "quarantined", "failed"):
+        if untold := standing["shots"][name] - len(standing[name]):
+            say(f"{untold:,} more {name}; `dailies shots --status {name}` lists them.", on=OUT)
     if last := standing["last_batch"]:
         named = f" {last['batch']}" if last["batch"] else ""
         done = last["summary"] or f"{counted(last['shots'], 'shot')}, {last['failed']} failed"

@@ -51,14 +51,17 @@ def clean(settings: Settings, *, days: float, apply: bool, now: float | None = N
 
 def look(settings: Settings, catalogue: Catalogue, *, days: float, now: float) -> Cleaning:
     """What may go. Nothing is changed."""
-    records = {record.shot.name: record for record in catalogue.shots()}
+    work = list(_work(settings.work))
+    # of a shot without a folder nothing can go
+    named = dict.fromkeys(one.shot for one in work)
+    records = {record.shot.name: record for record in catalogue.standings(named)}
     taken = _taken(catalogue)
     standings = {name: _standing(record, taken) for name, record in records.items()}
     batch = catalogue.nights.running()
     at_work = {run.flow_run for run in catalogue.nights.runs(batch.name, open_only=True)} if batch else set()
     evidence = list(_evidence(settings.home / BATCHES / _HUNG))
     gone = [one.path.stem for one in evidence if one.path.stem not in at_work]
-    found = [*_work(settings.work), *evidence]
+    found = [*work, *evidence]
     return plan_cleaning(found, standings, gone=gone, now=now, older_than=days * DAY)
 
 

@@ -48,7 +48,7 @@ def run_night(
         batch = catalogue.nights.running()
         if batch is not None and batch.status is BatchStatus.RUNNING:
             refuse_others(batch, until=ends, wishes=wishes, asked=asked, zone=settings.night.zone)
-        if batch is None and not catalogue.renderable():
+        if batch is None and not catalogue.renderable(limit=1):
             return Outcome(nothing(why_idle(catalogue)))
         with night_house(settings, said) as house:
             if batch is not None and batch.status is BatchStatus.RUNNING:
@@ -58,7 +58,7 @@ def run_night(
                 said(f"{batch.name} is ending; the next batch begins when it is over")
                 ended = _joined(catalogue, house, batch, said).report
                 said(f"{batch.name} is over: {ended['summary']}")
-                if not catalogue.renderable():
+                if not catalogue.renderable(limit=1):
                     return Outcome(nothing(why_idle(catalogue)))
             return _begun(catalogue, house, {"until": until, **wishes}, said)
 

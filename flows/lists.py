@@ -1,11 +1,14 @@
 """A shot list on its way into the catalogue, for the command line, the inbox and later the page. Never imports Prefect.
 
-Knows: which rules of which models a list is held against. Does not know: what is wrong with a list (catalogs.shotlist).
+Knows: which rules of which models a list is held against, what its sender is told on the way. Does not know: what is
+wrong with a list (catalogs.shotlist).
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Final, cast, get_args
 
 from catalogs.errors import ShotListError
 from catalogs.loras import InstalledLora, LoraRules
-from catalogs.problems import Problem
+from catalogs.problems import Problem, problem
 from catalogs.request import ModelRules
 from catalogs.shotlist import ReadResult, SubmissionRules, read_shot_list, write_errors
 from catalogs.store import open_catalogue
@@ -26,6 +29,9 @@ from tasks.chain import chain_complaints
 from tasks.errors import PlanError
 
 LOG: Final = logging.getLogger("dailies")
+
+EVERY: Final = 10.0
+"""Seconds between two lines about how far a long list has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +86,36 @@ def submit(
     errors: Path | None = None,
     show: str | None = None,
     submitted_by: str = "",
+    allow_new: bool = False,
+    plates: Path | None = None,
+    claim: str | None = None,
+    ready: Callable[[Outcome], object] | None = None,
 ) -> Outcome:
     """Read, check and take in a list. With `errors`, rejected rows go to that file.
 
-    Raises PlanError for a mode that does not exist, CatalogueError if the catalogue cannot be used.
+    `allow_new` lets in shots that resemble ones of the catalogue, `plates` is where plates lie if the settings do not
+    say, default the list's own folder. `ready` is told how it will end before it is committed, and again if that is
+    tried again; under a `claim` a list is taken in once. Raises PlanError for a mode that does not exist,
+    CatalogueError if the catalogue cannot be used, ListTakenError for a claim that was used.
     """
     if mode not in get_args(Mode):
         raise PlanError(f"no mode {mode!r}; use {', '.join(get_args(Mode))}")
     if errors is not None and errors.resolve() == file.resolve():
         raise PlanError(f"{errors} is the list itself; write the rejected rows to another file")
-    read = read_shot_list(file, rules(settings, show=show))
+    held = rules(settings, show=show)
+    read = read_shot_list(file, held if held.plate_root else replace(held, plate_root=plates))
     if read.problems:
         return Outcome(None, read.problems, read.warnings, _returned(errors, read))
+
+    def outcome(result: SubmissionResult) -> Outcome:
+        return Outcome(result, (), (*read.warnings, *_rendered(result, file, read)))
+
+    def tell(result: SubmissionResult) -> None:
+        if not dry_run:
+            _tell(result)
+        if ready is not None:
+            ready(outcome(result))
+
     try:
         with open_catalogue(settings.database_url) as catalogue:
             result = catalogue.submit(
@@ -101,11 +125,56 @@ def submit(
                 mode=cast(Mode, mode),
                 dry_run=dry_run,
                 lines=read.lines,
+                allow_new=allow_new,
+                claim=claim,
+                said=Pace(),
+                ready=tell,
             )
     except ShotListError as error:
         refused = replace(read, shots=(), problems=error.problems)
         return Outcome(None, refused.problems, read.warnings, _returned(errors, refused))
-    return Outcome(result, (), read.warnings)
+    return outcome(result)
+
+
+class Pace:
+    """Says how far a long list has come, a line each ten seconds; one that is in sooner needs none."""
+
+    def __init__(self, every: float = EVERY) -> None:
+        self._every, self._last = every, time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """`what` was done with so many shots of so many."""
+        if time.monotonic() - self._last >= self._every:
+            self._last = time.monotonic()
+            LOG.info("%s %s of %s shots", what, f"{done:,}", f"{total:,}")
+
+
+def _tell(result: SubmissionResult) -> None:
+    """Before anything is written: what is thrown away by it."""
+    if again := len(result.notices):
+        takes = f"{result.superseded} take{'' if result.superseded == 1 else 's'}"
+        LOG.info(
+            "%s of the changed shots %s rendered: %s will be replaced", again, "was" if again == 1 else "were", takes
+        )
+
+
+def _rendered(result: SubmissionResult, file: Path, read: ReadResult) -> list[Problem]:
+    """A notice for each changed shot of which takes are out."""
+    lines = {name.lower(): line for name, line in read.lines.items()} if result.notices else {}
+    return [
+        problem(
+            "W501",
+            str(file),
+            line=lines.get(change.shot.lower(), 0),
+            column="shot",
+            value=change.shot,
+            words={
+                "status": change.status.value,
+                "takes": f"{change.takes} finished take{'' if change.takes == 1 else 's'}",
+            },
+        )
+        for change in result.notices
+    ]
 
 
 def _returned(target: Path | None, read: ReadResult) -> Path | None:

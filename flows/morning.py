@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from catalogs.store import Catalogue
+from catalogs.footage import Status
+from catalogs.night import Attempt, Batch
+from catalogs.store import Catalogue, ShotRecord
+from flows.planning import TOLD
 from flows.settings import Settings
 from tasks.admission import duration
 from tasks.engines import ANIMATIC, NOTICES
@@ -33,15 +36,26 @@ def morning_report(
     """
     nights = catalogue.nights
     batch = nights.batch(name)
+    attempts = nights.attempts(name)
     return morning(
         batch,
-        nights.attempts(name),
+        attempts,
         runs=nights.runs(name),
         timings=nights.timings(batch=name),
-        shots=map(facts_of, catalogue.shots()),
+        shots=map(facts_of, _told(catalogue, batch, attempts)),
         now=now or datetime.now(UTC),
         zone=zone,
     )
+
+
+def _told(catalogue: Catalogue, batch: Batch, attempts: Sequence[Attempt]) -> Iterator[ShotRecord]:
+    """The shots that a report tells of: the batch's, and what waits for somebody since before, most urgent first."""
+    plan = batch.plan
+    of_plan = [entry["shot"] for kind in ("carried_over", "refused") for entry in plan.get(kind, ())]
+    names = dict.fromkeys([*plan.get("expected", ()), *of_plan, *(attempt.shot for attempt in attempts)])
+    for status in (Status.FAILED, Status.QUARANTINED):
+        yield from catalogue.shots(status=status, limit=TOLD + len(names))
+    yield from catalogue.standings(names)
 
 
 def night_sheet(report: Mapping[str, Any], settings: Settings, target: Path) -> Path | None:

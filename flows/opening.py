@@ -78,7 +78,7 @@ def see_to_tonight(settings: Settings, *, wait: bool) -> str:
             for flow_run in due:
                 dispatch.call_off(flow_run)
             return f"{still} and left alone: `dailies night` begins it, by itself {later}"
-        if not catalogue.renderable():
+        if not catalogue.renderable(limit=1):
             return f"{still} and nothing is ready: `dailies night` begins it when there is, by itself {later}"
         if not due:  # the run of its own hour that a server makes up for
             _made(dispatch, f"night of {begin.isoformat()}", {"scheduled": True})

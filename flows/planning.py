@@ -52,6 +52,9 @@ FINISHED: Final = (Status.REVIEW, Status.APPROVED)
 RUNNING, INTERRUPTED = "running", "interrupted"
 """What a shot is whose status is `rendering`; in a batch it may be `waiting` too."""
 
+TOLD: Final = 100
+"""Shots of a status that are named; where a million failed, a sentence about each helps nobody."""
+
 BATCHES: Final = "batches"
 """Folder in the home that keeps the report of every batch."""
 
@@ -156,7 +159,7 @@ def with_plates(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     entries `shot`, `error`. They would fail when their turn comes."""
     names = {entry["shot"] for entry in plan["shots"]}
     with open_catalogue(settings.database_url) as catalogue:
-        shots = [record.shot for record in catalogue.renderable() if record.shot.name in names]
+        shots = [record.shot for record in catalogue.standings(names)]
     return {**plan, "plates": [{"shot": shot, "error": error} for shot, error in plates_amiss(shots).items()]}
 
 
@@ -221,12 +224,13 @@ def _wanted(catalogue: Catalogue, shots: Sequence[str]) -> list[ShotRecord]:
 
 
 def standing(settings: Settings) -> dict[str, Any]:
-    """The document of `dailies status --json`."""
+    """The document of `dailies status --json`. Of each kind of shot at most TOLD are named; `shots` counts all."""
     with open_catalogue(settings.database_url) as catalogue:
         counts = catalogue.counts()
-        rendering = catalogue.shots(status=Status.RENDERING)
-        failed = catalogue.shots(status=Status.FAILED)
-        quarantined = catalogue.shots(status=Status.QUARANTINED)
+        rendering, failed, quarantined = (
+            catalogue.shots(status=status, limit=TOLD)
+            for status in (Status.RENDERING, Status.FAILED, Status.QUARANTINED)
+        )
         batch = batch_at_work(catalogue)
     held = {shot["shot"]: shot["status"] for shot in batch["shots"]} if batch else {}
     states = {record.shot.name: _state(settings, record, held) for record in rendering}

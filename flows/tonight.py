@@ -1,7 +1,7 @@
 """Tonight: which shots are ready, how long each will take, and the plan of the night that follows. Starts nothing.
 
 Knows: the catalogue, plans, history, who is at a shot already. Does not know: how admission decides (tasks.admission),
-Prefect, which is not even imported here. Memory: O(shots).
+Prefect, which is not even imported here. Memory: O(shots looked at), which are a night's and not the catalogue's.
 
 A thousand shots of a few models are planned in a second or two: cards and weights are looked at once for each model,
 retimers once for each wish.
@@ -9,8 +9,9 @@ retimers once for each wish.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -37,6 +38,18 @@ from tasks.shot_retimer import ShotRetimers
 CPU: Final = "cpu"
 """Device of a machine without a GPU."""
 
+LEAST: Final = 1000
+"""Shots that are looked at however full the night is: what is carried over is told with its reason."""
+
+MOST: Final = 10_000
+"""Shots that a night takes at most; each is planned window by window, which takes a millisecond or two."""
+
+FULL: Final = 2.0
+"""Nights' worth of shots after which nobody looks for more: of that many the most urgent fill one."""
+
+PAGE: Final = 500
+"""Shots read from the catalogue at a time."""
+
 _NAMED: Final = 5  # shots that a sentence names before it counts them
 
 
@@ -57,6 +70,8 @@ class Tonight:
     """End of the window, UTC; None for none."""
     device: str
     """What the expectations are for."""
+    beyond: int = 0
+    """How many shots wait behind these and were not looked at: the night is full without them."""
 
 
 def tonight(
@@ -85,19 +100,25 @@ def tonight(
     ready: list[Ready] = []
     refused: list[tuple[str, str]] = []
     held: list[tuple[str, str]] = []
-    for record in catalogue.renderable():
+    wanted, capacity = 0.0, math.inf if until is None else workers * max(0.0, (until - now).total_seconds())
+    beyond = 0
+    for record in _in_turn(catalogue):
+        if len(ready) >= MOST or (wanted > FULL * capacity and len(ready) >= LEAST):
+            beyond = sum(catalogue.counts()[status] for status in RENDERABLE) - len(ready) - len(refused) - len(held)
+            break
         name = record.shot.name
         if reason := _holder(record, taken, settings):
             held.append((name, reason))
             continue
         try:
             ready.append(desk.ready(record))
+            wanted += ready[-1].engine_seconds
         except (StepError, EngineError) as error:
             said = str(error)
             refused.append((name, said if record.shot.code in said else f"{name}: {said}"))
     window = None if until is None else (until - now).total_seconds()
     plan = plan_night(ready, workers=workers, window=window)
-    return Tonight(plan, tuple(ready), tuple(refused), tuple(held), now.astimezone(UTC), until, device)
+    return Tonight(plan, tuple(ready), tuple(refused), tuple(held), now.astimezone(UTC), until, device, beyond)
 
 
 def preview(
@@ -175,6 +196,7 @@ def night_plan_json(found: Tonight) -> dict[str, Any]:
         ],
         "refused": [{"shot": shot, "error": error} for shot, error in found.refused],
         "held": [{"shot": shot, "reason": reason} for shot, reason in found.held],
+        "beyond": found.beyond,
         "gpu_hours": {
             "wanted": _hours(planned + plan.missing_seconds),
             "planned": _hours(planned),
@@ -183,6 +205,14 @@ def night_plan_json(found: Tonight) -> dict[str, Any]:
         },
         "bases": dict(Counter(facts[shot].basis for shot in plan.expected).most_common()),
     }
+
+
+def _in_turn(catalogue: Catalogue) -> Iterator[ShotRecord]:
+    """What can be rendered, the most urgent first, read as far as somebody looks."""
+    after = None
+    while page := catalogue.renderable(limit=PAGE, after=after):
+        yield from page
+        after = page[-1].shot.name
 
 
 def is_idle(found: Tonight) -> bool:
@@ -198,12 +228,12 @@ def why_idle(catalogue: Catalogue, held: Sequence[tuple[str, str]] = ()) -> str:
     stand = [f"{number} {status.value}" for status, number in count.items() if number and status not in RENDERABLE]
     words = [f"nothing is ready: {', '.join(stand)}" if stand else "nothing is ready"]
     words += [f"{shot} is left to others: {reason}" for shot, reason in held]
-    names = [record.shot.name for record in catalogue.shots(status=Status.QUARANTINED)]
+    names = [record.shot.name for record in catalogue.shots(status=Status.QUARANTINED, limit=_NAMED)]
     if names:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        others = count[Status.QUARANTINED] - len(names)
+        more = f" and {others} more" if others > 0 else ""
         words.append(
-            f"in quarantine: {', '.join(names[:_NAMED])}{more}; `dailies status` says why, "
-            "`dailies release` lets them in"
+            f"in quarantine: {', '.join(names)}{more}; `dailies status` says why, `dailies release` lets them in"
         )
     return "; ".join(words)
 
