@@ -93,6 +93,8 @@ class Cells:
     """Errors and warnings found so far, in reading order."""
     wrong: set[str] = field(default_factory=set)
     """Columns of ALIASES with an error."""
+    told: set[str] = field(default_factory=set)
+    """Columns, as the file spells them, of which an error was told already: their cells could not be read."""
 
     def text(self, column: str) -> str:
         """The cell; empty if the file has no such column."""
@@ -103,6 +105,9 @@ class Cells:
     ) -> None:
         """Notes a problem of this row; `value` is what is wrong of the cell, without it all of it."""
         header = self.headers.get(column, column)
+        if header in self.told:
+            self.wrong.add(column)
+            return
         shown = self.text(column) if value is None else value
         found = problem(code, self.file, line=self.line, column=header, value=shown, words=words)
         self.problems.append(found)

@@ -65,16 +65,19 @@ class ReadResult:
     """Name of each of `shots` -> its line; what Catalogue.submit takes for its messages."""
 
 
-def read_shot_list(path: Path, rules: SubmissionRules) -> ReadResult:
-    """Reads a CSV file in full and judges all of it. Raises nothing for what the file holds."""
+def read_shot_list(path: Path, rules: SubmissionRules, *, sheet: str | None = None) -> ReadResult:
+    """Reads a CSV file or a sheet of a workbook in full and judges all of it. Raises nothing for what the file holds.
+
+    `sheet` names one of a workbook's; without it the first visible one is read.
+    """
     file = str(path)
-    sheet = read_sheet(path, known=frozenset(HEADERS))
-    if isinstance(sheet, Problem):
-        return ReadResult(file=file, problems=(sheet,))
-    found = list(sheet.problems)
-    places, unknown = _columns(file, sheet, found)
+    table = read_sheet(path, known=frozenset(HEADERS), sheet=sheet)
+    if isinstance(table, Problem):
+        return ReadResult(file=file, problems=(table,))
+    found = list(table.problems)
+    places, unknown = _columns(file, table, found)
     root = (rules.plate_root or path.parent).resolve()
-    show = _default_show(path, sheet, places, rules, found)
+    show = _default_show(path, table, places, rules, found)
     folders = (root, *(folder.resolve() for folder in rules.loras.folders))
     terms = Terms(
         show=show,
@@ -86,8 +89,13 @@ def read_shot_list(path: Path, rules: SubmissionRules) -> ReadResult:
     shots: list[Shot] = []
     lines: dict[str, int] = {}
     first: dict[tuple[str, str], int] = {}
-    for row in sheet.rows:
-        cells = _cells(file, sheet.header, row, places=places, unknown=unknown)
+    broken: dict[int, set[str]] = {}
+    for one in found:
+        if one.line and one.severity == "error":
+            broken.setdefault(one.line, set()).add(one.column)
+    for row in table.rows:
+        cells = _cells(file, table.header, row, places=places, unknown=unknown)
+        cells.told = broken.get(row.line, set())
         name = ((cells.text("show") or show).lower(), cells.text("shot").lower())
         if name[1] and first.setdefault(name, row.line) != row.line:
             cells.add("E305", "shot", {"other": first[name]})
@@ -96,9 +104,9 @@ def read_shot_list(path: Path, rules: SubmissionRules) -> ReadResult:
         if shot is not None:
             shots.append(shot)
             lines[shot.name] = row.line
-    if not sheet.rows and not any(one.severity == "error" for one in found):
-        found.append(problem("E107", file, line=sheet.header.line))
-    found = _once_per_column(file, sheet.header.line, places, found)
+    if not table.rows and not any(one.severity == "error" for one in found):
+        found.append(problem("E107", file, line=table.header.line))
+    found = _once_per_column(file, table.header.line, places, found)
     found.sort(key=lambda one: one.line)
     problems = tuple(one for one in found if one.severity == "error")
     return ReadResult(
@@ -106,8 +114,8 @@ def read_shot_list(path: Path, rules: SubmissionRules) -> ReadResult:
         shots=() if problems else tuple(shots),
         problems=problems,
         warnings=tuple(one for one in found if one.severity == "warning"),
-        header=sheet.header.cells,
-        rows={row.line: row.cells for row in sheet.rows},
+        header=table.header.cells,
+        rows={row.line: row.cells for row in table.rows},
         lines={} if problems else lines,
     )
 

@@ -75,12 +75,13 @@ def options(
 
 @app.command()
 def submit(
-    file: Annotated[Path, typer.Argument(help="A shot list (CSV).")],
+    file: Annotated[Path, typer.Argument(help="A shot list: CSV or XLSX.")],
     mode: Annotated[str, typer.Option(help="create, update or upsert: which shots the list may bring.")] = "create",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")] = False,
     errors: Annotated[Path | None, typer.Option(help="Write the rejected rows here, with a column `error`.")] = None,
     show: Annotated[str | None, typer.Option(help="Show of rows that name none; default the file's stem.")] = None,
     submitted_by: Annotated[str, typer.Option(help="Who asks; kept with the submission.")] = "",
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook; default the first visible one.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a shot list into the catalogue: all of it or none of it."""
@@ -89,7 +90,7 @@ def submit(
 
     settings = _settings()
     result = lists.submit(
-        file, settings, mode=mode, dry_run=dry_run, errors=errors, show=show, submitted_by=submitted_by
+        file, settings, mode=mode, dry_run=dry_run, errors=errors, show=show, submitted_by=submitted_by, sheet=sheet
     )
     view.submission(result, as_json=as_json, dry_run=dry_run)
     raise typer.Exit(ALL_WELL if result.accepted else BAD_INPUT)

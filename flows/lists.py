@@ -80,8 +80,9 @@ def submit(
     errors: Path | None = None,
     show: str | None = None,
     submitted_by: str = "",
+    sheet: str | None = None,
 ) -> Outcome:
-    """Read, check and take in a list. With `errors`, rejected rows go to that file.
+    """Read, check and take in a list; `sheet` is a workbook's. With `errors`, rejected rows go to that file.
 
     Raises PlanError for a mode that does not exist, CatalogueError if the catalogue cannot be used.
     """
@@ -89,7 +90,7 @@ def submit(
         raise PlanError(f"no mode {mode!r}; use {', '.join(get_args(Mode))}")
     if errors is not None and errors.resolve() == file.resolve():
         raise PlanError(f"{errors} is the list itself; write the rejected rows to another file")
-    read = read_shot_list(file, rules(settings, show=show))
+    read = read_shot_list(file, rules(settings, show=show), sheet=sheet)
     if read.problems:
         return Outcome(None, read.problems, read.warnings, _returned(errors, read))
     try:
