@@ -131,6 +131,16 @@ KINDS: Final[Mapping[str, Kind]] = {
         "{remedy}",
         note="The codec is not made for so many frames a second at that size.",
     ),
+    "E345": Kind(
+        "the handles are {head} frames at the head and {tail} at the tail",
+        "a shot has one number for both: make them equal, add a column handles, or submit with --set handles=NUMBER",
+    ),
+    "E346": Kind(
+        "the code is nearly {other}, in line {line}",
+        "write it as there, or submit with --allow-new if they are two shots",
+        note="They differ in case, in leading zeros, or in dots, dashes and underscores.",
+    ),
+    "E347": Kind("the folders name no shot", "write /show/sequence/shot, or /show/episode/sequence/shot"),
     # E4: a plate
     "E401": Kind("the model {model} needs a plate", "name the still that the shot starts from"),
     "E402": Kind("there is no such file under {root}", "check the path; folders are separated by /"),
@@ -155,7 +165,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "E601": Kind(
         "the LoRAs cannot be read: {detail}",
         "write NAME:SCALE or PATH:SCALE, separated by spaces",
-        note="A colon without a number, an open quote, a number without a name (`mist:0,8` is two words), more than 16.",
+        note="A colon without a number, an open quote, a number without a name (`mist:0,8` is two), more than 16.",
     ),
     "E602": Kind("the scale {scale} of the LoRA {lora} is out of range", "use {low} to {high}"),
     "E603": Kind("no LoRA called {lora} is installed", "{remedy}"),
@@ -189,6 +199,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "W305": Kind(
         "with an overlap of {overlap} frames the window behind a still is blended over it",
         "use {context}, or leave it empty, to see the stills themselves",
+    ),
+    "W306": Kind(
+        "frames says {frames}, and frame_in to frame_out are {other} with the last one",
+        "the shot gets {frames} frames; correct one of the columns if that is not meant",
+        note="Kitsu counts so: the last frame is the first of the next shot.",
     ),
     "W401": Kind("the plate is {plate} and the delivery {size}", "it is cropped at the centre; change either"),
 }

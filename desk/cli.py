@@ -82,6 +82,13 @@ def submit(
     show: Annotated[str | None, typer.Option(help="Show of rows that name none; default the file's stem.")] = None,
     submitted_by: Annotated[str, typer.Option(help="Who asks; kept with the submission.")] = "",
     sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook; default the first visible one.")] = None,
+    default: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="For rows whose cell is empty; may hold {shot}. Repeatable."),
+    ] = None,
+    set_to: Annotated[
+        list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="For all rows, whatever the list says.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a shot list into the catalogue: all of it or none of it."""
@@ -90,7 +97,16 @@ def submit(
 
     settings = _settings()
     result = lists.submit(
-        file, settings, mode=mode, dry_run=dry_run, errors=errors, show=show, submitted_by=submitted_by, sheet=sheet
+        file,
+        settings,
+        mode=mode,
+        dry_run=dry_run,
+        errors=errors,
+        show=show,
+        submitted_by=submitted_by,
+        sheet=sheet,
+        defaults=default or (),
+        fixed=set_to or (),
     )
     view.submission(result, as_json=as_json, dry_run=dry_run)
     raise typer.Exit(ALL_WELL if result.accepted else BAD_INPUT)

@@ -6,12 +6,14 @@ Knows: which rules of which models a list is held against. Does not know: what i
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, cast, get_args
 
 from catalogs.errors import ShotListError
+from catalogs.filling import Filling, assignments
 from catalogs.loras import InstalledLora, LoraRules
 from catalogs.problems import Problem
 from catalogs.request import ModelRules
@@ -81,16 +83,24 @@ def submit(
     show: str | None = None,
     submitted_by: str = "",
     sheet: str | None = None,
+    defaults: Sequence[str] = (),
+    fixed: Sequence[str] = (),
 ) -> Outcome:
     """Read, check and take in a list; `sheet` is a workbook's. With `errors`, rejected rows go to that file.
 
-    Raises PlanError for a mode that does not exist, CatalogueError if the catalogue cannot be used.
+    `defaults` and `fixed` are COLUMN=VALUE: for cells that are empty, and for all. Raises PlanError for one that cannot
+    be read or a mode that does not exist, CatalogueError if the catalogue cannot be used.
     """
     if mode not in get_args(Mode):
         raise PlanError(f"no mode {mode!r}; use {', '.join(get_args(Mode))}")
     if errors is not None and errors.resolve() == file.resolve():
         raise PlanError(f"{errors} is the list itself; write the rejected rows to another file")
-    read = read_shot_list(file, rules(settings, show=show), sheet=sheet)
+    try:
+        filling = Filling(defaults=assignments(defaults), fixed=assignments(fixed))
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+    terms = replace(rules(settings, show=show), filling=filling)
+    read = read_shot_list(file, terms, sheet=sheet)
     if read.problems:
         return Outcome(None, read.problems, read.warnings, _returned(errors, read))
     try:

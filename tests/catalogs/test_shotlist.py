@@ -120,6 +120,8 @@ CELLS: list[tuple[str, dict[str, str]]] = [
     ("E342", {"deliveries": "prores:slate"}),
     ("E343", {"deliveries": "h264", "resolution": "4096x4096"}),
     ("E344", {"deliveries": "h264", "resolution": "4096x2304", "fps": "60"}),
+    ("E345", {"handle_start": "8", "handle_end": "4"}),
+    ("E347", {"folder_path": "/a/b/c/d/e"}),
     ("E401", {"plate": ""}),
     ("E402", {"plate": "nothing.png"}),
     ("E402", {"plate": "n" * 5000}),
@@ -143,6 +145,7 @@ CELLS: list[tuple[str, dict[str, str]]] = [
     ("W302", {"frames": "", "seconds": "2", "fps": "29.97"}),
     ("W303", {"deliveries": "webm webm"}),
     ("W303", {"deliveries": "h264:slate:burnin h264:burnin:high:slate:client"}),
+    ("W306", {"frame_in": "1001", "frame_out": "1049"}),
     ("W401", {"resolution": "1024x1024"}),
 ]
 
@@ -166,6 +169,7 @@ FILES: list[tuple[str, str | bytes]] = [
     ("E201", "shot,frames\nSH10,48\n"),
     ("E202", "shot,Shot Code,plate,frames\nSH10,SH10,a.png,48\n"),
     ("E305", HEAD + "SH10,a.png,48\nsh10,a.png,48\n"),
+    ("E346", HEAD + "SH10,a.png,48\nSH010,a.png,48\n"),
     ("W101", HEAD.encode() + b"SH10,a.png,48\nSH20,a.png,48\n".replace(b"SH20,a.png", b"SH20,\xe4.png")),
     ("W202", "shot,plate,frames,\nSH10,a.png,48,x\n"),
 ]
