@@ -158,6 +158,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         "the still at {at} s is {still} and {size}: their shapes differ by more than {limit} %",
         "crop it to the same shape",
     ),
+    "E410": Kind("the plate has {size} GB, more than {limit}", "export it again, packed"),
+    "E411": Kind("the plate is {detail} at the same time", "export it again, as an image and nothing else"),
     # E5: against the catalogue
     "E501": Kind("the shot is in the catalogue already and differs in {detail}", "submit with --mode upsert"),
     "E502": Kind("the shot is not in the catalogue", "submit with --mode create or upsert"),
@@ -206,6 +208,19 @@ KINDS: Final[Mapping[str, Kind]] = {
         note="Kitsu counts so: the last frame is the first of the next shot.",
     ),
     "W401": Kind("the plate is {plate} and the delivery {size}", "it is cropped at the centre; change either"),
+    "W402": Kind(
+        "the photograph was taken with the camera turned (EXIF orientation {orientation})",
+        "it is turned upright; look whether that is meant",
+    ),
+    "W403": Kind(
+        "the plate's colours are {profile}, which is not applied", "export it as sRGB or BT.709 if its colours matter"
+    ),
+    "W404": Kind("the plate is transparent in part", "it is laid over black; flatten it if that is not meant"),
+    "W405": Kind("the plate's file holds {count} pictures", "the first is taken; export the one that is meant"),
+    "W406": Kind(
+        "the plate differs from {other} in its letters' case or accents alone, and in its content",
+        "rename one of them: some systems take both for one file",
+    ),
 }
 """Every code, in the order of the documentation. E refuses the whole file, W is a notice."""
 

@@ -196,7 +196,13 @@ def _plate(row: Cells, column: str, path: str | None, terms: Terms) -> Plate | N
     if isinstance(found, Refused):
         row.add(found.code, column, found.words)
         return None
+    _note(row, column, found, terms.plates)
     return found
+
+
+def _note(row: Cells, column: str, plate: Plate, plates: Plates) -> None:
+    for code, words in plates.notes(plate):
+        row.add(code, column, words, value=plate.path.rpartition("/")[2])
 
 
 def _anchors(row: Cells, told: ShotRow, plates: Plates) -> tuple[Anchor, ...]:
@@ -207,6 +213,7 @@ def _anchors(row: Cells, told: ShotRow, plates: Plates) -> tuple[Anchor, ...]:
         if isinstance(found, Refused):
             row.add(found.code, "anchors", found.words, value=path)
         else:
+            _note(row, "anchors", found, plates)
             anchors.append(Anchor(at, found))
     return tuple(anchors)
 
