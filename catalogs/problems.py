@@ -207,6 +207,15 @@ KINDS: Final[Mapping[str, Kind]] = {
         "the shot gets {frames} frames; correct one of the columns if that is not meant",
         note="Kitsu counts so: the last frame is the first of the next shot.",
     ),
+    "W307": Kind(
+        "the shot takes {model} about {hours} h, and the night has {night}",
+        "shorten it or give it fewer steps; else it is finished in another night, from the windows that are there",
+    ),
+    "W308": Kind(
+        "the prompt is {tokens} tokens long, and {model} reads {limit}",
+        "shorten it, or spread it over beats",
+        note="Told where the model's tokenizer is installed.",
+    ),
     "W401": Kind("the plate is {plate} and the delivery {size}", "it is cropped at the centre; change either"),
     "W402": Kind(
         "the photograph was taken with the camera turned (EXIF orientation {orientation})",

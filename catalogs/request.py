@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from catalogs import columns
 from catalogs.anchors import anchor_complaints
-from catalogs.beats import beat_complaints
+from catalogs.beats import beat_complaints, read_beats
 from catalogs.columns import CellError
 from catalogs.formats import delivery_complaints
 from catalogs.loras import Loras
@@ -39,6 +39,10 @@ def _no_complaints(shot: Shot) -> Sequence[Complaint]:
     return ()
 
 
+def _unknown(_: object) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRules:
     """What a submission must know of a model."""
@@ -58,6 +62,12 @@ class ModelRules:
     judge: Callable[[Shot], Sequence[Complaint]] = _no_complaints
     """What its windows cannot do of what a shot asks: length, rate, speed, context, overlap, anchors, end plate. Asked
     once for all shots that agree in these."""
+    seconds: Callable[[Shot], float | None] = _unknown
+    """How long a shot is expected to take; None if nobody can say."""
+    tokens: Callable[[str], int | None] = _unknown
+    """Tokens that its text encoder makes of a prompt; None if nobody can say."""
+    most_tokens: int = 0
+    """Tokens of a prompt that it reads; the rest is cut off. 0 if there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class Terms:
     """Where stills come from."""
     loras: Loras
     """Where LoRAs come from."""
+    night: float | None = None
+    """Seconds of the window in which shots are made; None if there is none."""
     judged: dict[Hashable, tuple[Complaint, ...]] = field(default_factory=dict, repr=False, compare=False)
     """What models have said, by all that they judge."""
 
@@ -174,9 +186,35 @@ def _complaints(shot: Shot, rules: ModelRules, terms: Terms) -> list[Complaint]:
     if asked not in terms.judged:
         if len(terms.judged) >= MOST_JUDGED:
             terms.judged.clear()
-        terms.judged[asked] = tuple(rules.judge(shot))
+        terms.judged[asked] = (*rules.judge(shot), *_too_long_for_a_night(shot, rules, terms))
     found += terms.judged[asked]
-    return found
+    return found + _unread_words(shot, rules)
+
+
+def _too_long_for_a_night(shot: Shot, rules: ModelRules, terms: Terms) -> list[Complaint]:
+    seconds = rules.seconds(shot) if terms.night else None
+    if seconds is None or terms.night is None or seconds <= terms.night:
+        return []
+    words = {"hours": f"{seconds / 3600:.1f}", "night": f"{terms.night / 3600:.1f}", "model": shot.model}
+    return [Complaint("W307", "frames", words)]
+
+
+def _unread_words(shot: Shot, rules: ModelRules) -> list[Complaint]:
+    """What of a prompt no window is told, because the model's text encoder ends before it."""
+    # a token is a byte or more, and one marks the end
+    if not rules.most_tokens or len(shot.prompt.encode()) < rules.most_tokens:
+        return []
+    try:
+        preface, beats = read_beats(shot.prompt)
+    except ValueError:
+        return []
+    # a window is told what holds throughout and at least one beat
+    texts = [f"{preface} {beat.words}".strip() for beat in beats] or [preface]
+    counts = [count for text in texts if (count := rules.tokens(text)) is not None]
+    if not counts or max(counts) <= rules.most_tokens:
+        return []
+    words = {"tokens": max(counts), "limit": rules.most_tokens, "model": shot.model}
+    return [Complaint("W308", "prompt", words)]
 
 
 def _sequence(row: Cells, told: ShotRow) -> str:

@@ -61,6 +61,8 @@ class SubmissionRules:
     """Which LoRAs are installed, and which folders beside the plates' their paths may lead into."""
     filling: Filling = field(default_factory=Filling)
     """What holds where the list says nothing, and what holds whatever it says."""
+    night: float | None = None
+    """Seconds of the window in which shots are made; None if nobody knows."""
     allow_new: bool = False
     """Whether two codes of the list may be nearly the same (catalogs.likeness)."""
 
@@ -105,6 +107,7 @@ def read_shot_list(path: Path, rules: SubmissionRules, *, sheet: str | None = No
         models=rules.models,
         plates=Plates(root),
         loras=Loras(rules.loras.installed, tuple(dict.fromkeys(folders))),
+        night=rules.night,
     )
     shots: list[Shot] = []
     lines: dict[str, int] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -23,9 +24,11 @@ from catalogs.submission import Mode, SubmissionResult
 from flows.settings import Settings
 from models.cards import ANIMATIC
 from models.lora_cards import lora_cards
+from models.tokens import count_tokens
 from tasks import engines
 from tasks.chain import chain_complaints
 from tasks.errors import PlanError
+from tasks.foresight import expected_seconds
 
 LOG: Final = logging.getLogger("dailies")
 
@@ -58,18 +61,28 @@ def rules(settings: Settings, *, show: str | None) -> SubmissionRules:
         # the model's own engine counts: a list that is previewed keeps its LoRAs for the real thing, and asks nothing
         # of its windows that would be refused then
         own = engines.rules_for(name, weights=settings.weights)
+        card = engines.card_of(own, settings.weights)
         models[name] = ModelRules(
             needs_plate=spec.needs_plate,
             needs_prompt=spec.needs_prompt,
             takes_loras=own.engine != ANIMATIC,
             judge=partial(chain_complaints, spec=own),
+            seconds=partial(expected_seconds, spec=spec, card=None if spec.engine == ANIMATIC else card),
+            tokens=partial(count_tokens, card=card, weights=settings.weights),
+            most_tokens=card.text_tokens,
         )
     cards = lora_cards(settings.weights).values()
     loras = LoraRules(
         installed={card.name: InstalledLora(card.file, card.models) for card in cards}, folders=(settings.weights,)
     )
+    begin, end = settings.night.around(datetime.now(UTC))
     return SubmissionRules(
-        plate_root=settings.plates, default_show=show, default_model=ANIMATIC, models=models, loras=loras
+        plate_root=settings.plates,
+        default_show=show,
+        default_model=ANIMATIC,
+        models=models,
+        loras=loras,
+        night=(end - begin).total_seconds(),
     )
 
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 import catalogs.sheet
 from catalogs.columns import ALIASES, CellError, read_code
 from catalogs.problems import KINDS, problem
-from catalogs.shot import CODE, Delivery
+from catalogs.request import ModelRules
+from catalogs.shot import CODE, Delivery, Shot
 from catalogs.shotlist import ReadResult, read_shot_list, write_errors
 
 HEAD = "shot,plate,frames\n"
@@ -349,6 +350,45 @@ def test_what_is_not_a_file_is_refused_at_once(desk: Any, tmp_path: Path) -> Non
     started = time.monotonic()
     assert codes(read_shot_list(tmp_path / "pipe.csv", desk.rules)) == ["E102"]
     assert time.monotonic() - started < 1
+
+
+def test_a_shot_that_is_longer_than_the_night_is_told(desk: Any) -> None:
+    """What its model is expected to take is held against the window, once for shots that are alike for it."""
+    asked: list[str] = []
+
+    def seconds(shot: Shot) -> float:
+        asked.append(shot.code)
+        return 100.0 * shot.frames
+
+    rules = replace(desk.rules, models={"animatic": ModelRules(needs_prompt=False, seconds=seconds)}, night=7200.0)
+    result = desk.read(HEAD + "S1,a.png,72\nS2,a.png,73\nS3,a.png,73\n", rules=rules)
+    assert [(one.code, one.line, one.column) for one in result.warnings] == [
+        ("W307", 3, "frames"),
+        ("W307", 4, "frames"),
+    ]
+    assert "about 2.0 h, and the night has 2.0" in result.warnings[0].message
+    assert asked == ["S1", "S2"]
+    assert notices(desk.read(HEAD + "S2,a.png,73\n", rules=replace(rules, night=None))) == []
+
+
+def test_a_prompt_that_is_not_read_to_its_end_is_told(desk: Any) -> None:
+    """Tokens are counted only where they may be too many; beats are told one after the other, so each counts alone."""
+    counted: list[str] = []
+
+    def tokens(text: str) -> int:
+        counted.append(text)
+        return len(text.split()) + 1
+
+    rules = replace(desk.rules, models={"animatic": ModelRules(tokens=tokens, most_tokens=20)})
+    long, short = "fog " * 20, "fog " * 4
+    beats = f"{short}[0s] {'rain ' * 9}[1s] {'snow ' * 12}"
+    rows = "".join(f'S{place},a.png,48,"{text}"\n' for place, text in enumerate((long, short, beats)))
+    result = desk.read("shot,plate,frames,prompt\n" + rows, rules=rules)
+    assert [(one.code, one.line, one.column) for one in result.warnings] == [("W308", 2, "prompt")]
+    assert "21 tokens long, and animatic reads 20" in result.warnings[0].message
+    assert short not in counted
+    unknown = replace(rules, models={"animatic": ModelRules(most_tokens=20)})
+    assert notices(desk.read("shot,plate,frames,prompt\n" + rows, rules=unknown)) == []
 
 
 def test_size_has_bounds(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
