@@ -257,12 +257,21 @@ class Problem:
 
     def __str__(self) -> str:
         place = self.file + (f":{self.line}" if self.line else "")
-        head = ": ".join(part for part in (place, self.column) if part)
-        value = " ".join(self.value.split())
-        if len(value) > SHOWN:
-            value = value[: SHOWN - 1] + "…"
+        head = ": ".join(part for part in (place, _quoted(self.column)) if part)
+        value = _quoted(self.value)
         quoted = f" ({value})" if value else ""
-        return f"{head}{': ' if head else ''}{self.message}{quoted}; {self.remedy} [{self.code}]"
+        return f"{head}{': ' if head else ''}{_plain(self.message)}{quoted}; {_plain(self.remedy)} [{self.code}]"
+
+
+def _quoted(text: str) -> str:
+    """What somebody else wrote, as much of it as a message bears, on one line."""
+    line = _plain(" ".join(text[: SHOWN * 10].split()))
+    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+
+
+def _plain(text: str) -> str:
+    """Without what would move a terminal's cursor or turn the letters around it."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import csv
 import difflib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from catalogs.columns import (
@@ -96,6 +96,9 @@ def read_shot_list(path: Path, rules: SubmissionRules, *, sheet: str | None = No
     table = read_sheet(path, known=frozenset(HEADERS), sheet=sheet)
     if isinstance(table, Problem):
         return ReadResult(file=file, problems=(table,))
+    if any(normal(name) == "error" for name in table.header.cells):
+        names = tuple(_as_sent(name) for name in table.header.cells)
+        table = replace(table, header=replace(table.header, cells=names))
     found = list(table.problems)
     places, unknown = _columns(file, table, rules.filling, found)
     root = (rules.plate_root or path.parent).resolve()
@@ -198,8 +201,11 @@ def write_errors(path: Path, result: ReadResult) -> None:
 
 
 def harmless(cell: str) -> str:
-    """A cell of a CSV that we write: what a spreadsheet would run as a formula begins with an apostrophe."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    """A cell of a CSV that we write: what a spreadsheet would run as a formula begins with an apostrophe.
+
+    So does what began with apostrophes and then as a formula: taking one off gives back every cell.
+    """
+    return f"'{cell}" if cell.lstrip("'").startswith(FORMULA) else cell
 
 
 def _columns(file: str, sheet: Sheet, filling: Filling, found: list[Problem]) -> tuple[dict[str, int], dict[int, str]]:
@@ -321,7 +327,7 @@ def _reader(
 
 
 def _as_sent(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
 
 
 def _once_per_column(file: str, line: int, places: Collection[str], found: Sequence[Problem]) -> list[Problem]:

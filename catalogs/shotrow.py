@@ -45,6 +45,8 @@ def _cell(reader: Callable[[str], T]) -> PlainValidator:
 
     def read(text: str) -> T:
         try:
+            if len(text) > columns.LONGEST_TEXT:
+                raise CellError("E324", limit=columns.LONGEST_TEXT)
             return known(text) if len(text) <= SHORT else reader(text)
         except CellError as error:
             raise PydanticCustomError(error.code, "{code}", {**error.words}) from None

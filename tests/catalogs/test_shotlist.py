@@ -419,6 +419,18 @@ def test_rejected_rows_go_back_and_come_in_again(desk: Any, tmp_path: Path) -> N
     assert [(shot.frames, shot.prompt, shot.metadata) for shot in again.shots] == [(8, "=1+1", ()), (4, "@home", ())]
 
 
+def test_a_windows_list_comes_back_with_its_letters(desk: Any, tmp_path: Path) -> None:
+    """Rows of a cp1252 file with semicolons, and a column that begins as a formula does, survive being sent back."""
+    text = "shot;plate;frames;prompt;=vendor\nS1;a.png;x;Zoë, wütend;€\nS2;a.png;24;fine;\n"
+    write_errors(tmp_path / "out.csv", desk.read(text.encode("cp1252")))
+    back = (tmp_path / "out.csv").read_text(encoding="utf-8-sig")
+    assert "'=vendor" in back
+    again = desk.read(back.replace("a.png,x", "a.png,8").encode("utf-8-sig"))
+    assert codes(again) + notices(again) == []
+    (shot,) = again.shots
+    assert (shot.prompt, shot.frames, shot.metadata) == ("Zoë, wütend", 8, (("=vendor", "€"),))
+
+
 def test_a_file_level_problem_goes_back_too(desk: Any, tmp_path: Path) -> None:
     """Even a list that could not be read yields an error file that says why."""
     write_errors(tmp_path / "out.csv", desk.read(b""))
