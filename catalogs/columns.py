@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from typing import Final
@@ -21,6 +22,7 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "sequence": ("seq", "episode+sequence"),
     "episode": (),
     "shot": ("name", "shot code", "code"),
+    "folder_path": (),
     "plate": ("image", "plate path", "file path", "input"),
     "end_plate": ("last image",),
     "prompt": ("description",),
@@ -31,6 +33,10 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "seconds": (),
     "fps": ("frames per second", "frame rate", "rate"),
     "handles": (),
+    "handle_start": ("handle in",),
+    "handle_end": ("handle out",),
+    "head_in": (),
+    "tail_out": (),
     "resolution": ("size",),
     "model": ("engine",),
     "seed": (),
@@ -68,8 +74,17 @@ NAMED_SIZES: Final[Mapping[str, tuple[int, int]]] = {
 SIDES: Final = (16, 8192)
 """Pixels that a delivery's side may have."""
 
+MOST_HANDLES: Final = 1000
+"""Frames of a handle."""
+
 LONGEST_CODE: Final = 64
 """Characters of a code: three of them and a version stay below every system's 255 for a file name."""
+
+GATHERING: Final = ("shots", "sequences", "episodes")
+"""Folders at the top of a tracker's project that only hold others; no show is called so."""
+
+LONGEST_HEADER: Final = 200
+"""Characters of the name of a column that is kept as metadata."""
 
 LONGEST_TEXT: Final = 10_000
 """Characters of a prompt, a note or a metadata cell."""
@@ -86,7 +101,9 @@ _SIZE = re.compile(r"([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SPEED = re.compile(r"([0-9]{1,4})\s*/\s*([0-9]{1,4})")
 _BETWEEN = re.compile(r"[\s,;+|]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# what changes the order of the letters around it shows another name than the one that is stored
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e]")
+_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class CellError(ValueError):
@@ -139,11 +156,26 @@ def read_fps(text: str) -> Fraction:
         raise CellError("E313") from error
 
 
-def read_resolution(text: str, *, portrait: bool) -> tuple[int, int]:
-    """Width and height in pixels; a named size lies or stands as the plate does."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A delivery's size, before anybody knows how its plate stands."""
+
+    width: int
+    """In pixels."""
+    height: int
+    """In pixels."""
+    turns: bool
+    """Whether it was called by its name: it stands upright if the plate does."""
+
+    def sides(self, *, portrait: bool) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return (self.height, self.width) if self.turns and portrait else (self.width, self.height)
+
+
+def read_size(text: str) -> Size:
+    """Width and height in pixels, or a named size."""
     if text.lower() in NAMED_SIZES:
-        long, short = NAMED_SIZES[text.lower()]
-        return (short, long) if portrait else (long, short)
+        return Size(*NAMED_SIZES[text.lower()], turns=True)
     match = _SIZE.fullmatch(text)
     low, high = SIDES
     if not match:
@@ -152,7 +184,7 @@ def read_resolution(text: str, *, portrait: bool) -> tuple[int, int]:
     # Odd sides cannot carry 4:2:0 or 4:2:2 chroma.
     if width % 2 or height % 2 or not (low <= width <= high and low <= height <= high):
         raise CellError("E314", low=low, high=high)
-    return width, height
+    return Size(width, height, turns=False)
 
 
 def read_context(text: str) -> str:
@@ -225,6 +257,24 @@ def read_due(text: str) -> date:
         return date.fromisoformat(text if _DATE.fullmatch(text) else "")
     except ValueError as error:
         raise CellError("E321") from error
+
+
+def read_path(text: str) -> str:
+    """A path as it is written. Where it leads, plates.py says."""
+    if found := _IN_NAMES.search(text):
+        raise CellError("E323", detail=f"U+{ord(found[0]):04X}")
+    return text
+
+
+def read_folders(text: str) -> dict[str, str]:
+    """Show, episode, sequence and shot of a path such as /show/sequence/shot, as AYON writes it; from its end."""
+    parts = [part for part in text.split("/") if part]
+    if len(parts) > 1 and parts[0].lower() in GATHERING:
+        parts = parts[1:]
+    if not 1 <= len(parts) <= 4:
+        raise CellError("E347")
+    names = ("shot", "sequence", "show") if len(parts) < 4 else ("shot", "sequence", "episode", "show")
+    return dict(zip(names, reversed(parts), strict=False))
 
 
 def read_text(text: str) -> str:

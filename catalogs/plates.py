@@ -1,19 +1,22 @@
 """Stills that shots start from: found, kept inside their root, opened once, measured and hashed.
 
-Knows: paths, links, Pillow, bounds on an image. Does not know: shots, models, what a plate is for.
-Memory: one decoded plate at a time, at most MOST_PIXELS (about 1 GB for 16 bits in four channels).
+Knows: paths, links, Pillow, bounds on an image. Does not know: shots, models, what a plate is for; what else an image
+file may be (pictures.py). Memory: one decoded plate at a time, at most MOST_PIXELS (about 1 GB for 16 bits in four
+channels).
 """
 
 from __future__ import annotations
 
 import hashlib
 import stat
+import unicodedata
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from catalogs.pictures import MOST_SCANS, ORIENTATION, TURNED, Note, has_too_many_scans, notes_on, other_format
 from catalogs.shot import Plate
 
 MOST_PIXELS: Final = 120_000_000
@@ -28,9 +31,11 @@ LONGEST_ASPECT: Final = 4
 FORMATS: Final = ("PNG", "TIFF", "JPEG", "MPO", "WEBP", "BMP", "PPM")
 """What Pillow may try. A list, because some of its other readers start programs (EPS) or fetch parts."""
 
-_ORIENTATION: Final = 0x0112
-_TURNED: Final = (5, 6, 7, 8)
-"""EXIF orientations in which width and height change places."""
+LARGEST: Final = 1024**3
+"""Bytes of the file: 120 megapixels of 16 bits in four channels, not packed."""
+
+LONGEST_PATH: Final = 4096
+"""Characters of a path; a system resolves a longer one folder by folder all the same, and takes minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Refused:
     """Why a file that a cell names cannot be used."""
 
     code: str
-    """A code of problems.py: E402 to E408 for a plate, E601 to E609 for a LoRA."""
+    """A code of problems.py: E402 to E411 for a plate, E601 to E609 for a LoRA."""
     words: Mapping[str, object]
     """What fills that code's sentence."""
 
@@ -49,10 +54,27 @@ class Plates:
 
     root: Path
     """Folder where relative paths start and which no plate may lie outside of; links resolved."""
+    _named: dict[str, Plate | Refused] = field(default_factory=dict, init=False, repr=False, compare=False)
     _seen: dict[Path, Plate | Refused] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _notes: dict[str, list[Note]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _folded: dict[str, Plate] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def get(self, text: str) -> Plate | Refused:
         """The plate that a cell names, or why it cannot be used. Never raises for what the cell says."""
+        found = self._named.get(text)
+        if found is None:
+            found = self._find(text)
+            if len(text) <= LONGEST_PATH:
+                self._named[text] = found
+        return found
+
+    def notes(self, plate: Plate) -> list[Note]:
+        """What whoever named it should know of a plate: once, whoever asks first."""
+        return self._notes.pop(plate.path, []) if self._notes else []
+
+    def _find(self, text: str) -> Plate | Refused:
+        if len(text) > LONGEST_PATH:
+            return Refused("E402", {"root": self.root})
         try:
             path = (self.root / text).resolve()
         except (OSError, RuntimeError, ValueError):  # links in a circle, names too long
@@ -60,20 +82,34 @@ class Plates:
         if not path.is_relative_to(self.root):
             return Refused("E403", {"root": self.root})
         if path not in self._seen:
-            self._seen[path] = _open(path, self.root)
+            self._seen[path] = self._opened(path)
         return self._seen[path]
 
+    def _opened(self, path: Path) -> Plate | Refused:
+        found, notes = _open(path, self.root)
+        if isinstance(found, Plate):
+            # two files that one of the systems on the way may take for one
+            twin = self._folded.setdefault(unicodedata.normalize("NFC", found.path).casefold(), found)
+            if twin.sha256 != found.sha256:
+                notes = (*notes, ("W406", {"other": Path(twin.path).name}))
+            if notes:
+                self._notes[found.path] = list(notes)
+        return found
 
-def _open(path: Path, root: Path) -> Plate | Refused:
+
+def _open(path: Path, root: Path) -> tuple[Plate | Refused, tuple[Note, ...]]:
+    """The plate, or why it cannot be used; and what its sender should know."""
     from PIL import Image
 
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except (OSError, ValueError):
-        return Refused("E402", {"root": root})
+        return Refused("E402", {"root": root}), ()
     # Before opening: a pipe would block for ever, a device never end.
-    if not stat.S_ISREG(mode):
-        return Refused("E404", {})
+    if not stat.S_ISREG(status.st_mode):
+        return Refused("E404", {}), ()
+    if status.st_size > LARGEST:
+        return Refused("E410", {"size": f"{status.st_size / 1024**3:.1f}", "limit": LARGEST // 1024**3}), ()
     try:
         with path.open("rb") as stream, warnings.catch_warnings():
             # Pillow's own, lower, limit warns where ours is still to decide; other oddities do not matter here.
@@ -81,20 +117,25 @@ def _open(path: Path, root: Path) -> Plate | Refused:
             with Image.open(stream, formats=FORMATS) as image:
                 refusal = _check_size(*image.size)
                 if refusal:
-                    return refusal
+                    return refusal, ()
+                if image.format in ("JPEG", "MPO") and has_too_many_scans(stream):
+                    return Refused("E405", {"detail": f"it has more than {MOST_SCANS} scans"}), ()
                 image.load()
                 if image.mode == "F":
-                    return Refused("E405", {"detail": "floating-point pixels have no stated white"})
+                    return Refused("E405", {"detail": "floating-point pixels have no stated white"}), ()
                 width, height = image.size
-                if image.getexif().get(_ORIENTATION) in _TURNED:
+                if image.getexif().get(ORIENTATION) in TURNED:
                     width, height = height, width
+                notes = notes_on(image)
+                if other := other_format(stream):
+                    return Refused("E411", {"detail": other}), ()
                 stream.seek(0)
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except Image.DecompressionBombError:
-        return Refused("E406", _too_many("far too many pixels"))
+        return Refused("E406", _too_many("far too many pixels")), ()
     except Exception as error:  # decoders raise whatever a broken file leads them to
-        return Refused("E405", {"detail": _reason(error)})
-    return Plate(path=str(path), sha256=digest, width=width, height=height)
+        return Refused("E405", {"detail": _reason(error)}), ()
+    return Plate(path=str(path), sha256=digest, width=width, height=height), notes
 
 
 def _check_size(width: int, height: int) -> Refused | None:

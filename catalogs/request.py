@@ -6,39 +6,41 @@ Memory: one row, and one plate while it is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
-from typing import TypeVar
+from functools import lru_cache
 
 from catalogs import columns
-from catalogs.anchors import anchor_complaints, read_anchors
-from catalogs.beats import beat_complaints
+from catalogs.anchors import anchor_complaints
+from catalogs.beats import beat_complaints, read_beats
 from catalogs.columns import CellError
 from catalogs.formats import delivery_complaints
 from catalogs.loras import Loras
 from catalogs.plates import Plates, Refused
-from catalogs.problems import Complaint, Problem, problem
-from catalogs.shot import DEFAULT_DELIVERIES, LONGEST, MOST_REROLLS, SHORTEST, Anchor, LoraUse, Plate, Shot
+from catalogs.problems import Complaint, problem
+from catalogs.shot import DEFAULT_DELIVERIES, SHORTEST, Anchor, Delivery, LoraUse, Plate, Shot
+from catalogs.shotrow import Cells, ShotRow, read_row
 from catalogs.source_types import TERMS, is_source_type, read_source_type
-from catalogs.timebase import frames_for, rate_display
+from catalogs.spans import DECIDING, handles_of, length_column, length_of
 
-T = TypeVar("T")
-
-MOST_FRAMES = 10_000_000
-"""Highest frame number that an edit may name."""
-
-MOST_OVERLAP = 10_000
-"""Native frames of an overlap; the model's windows bound it further."""
-
-DECISIVE = frozenset(("frames", "frame_in", "frame_out", "seconds", "fps", "handles", "speed", "overlap", "model"))
+DECISIVE = frozenset((*DECIDING, "speed", "overlap", "model"))
 """Columns without which nobody can say how a shot's windows lie."""
+
+MOST_JUDGED = 10_000
+"""Ways of asking that are remembered with what models have said."""
+
+RATE = Fraction(30)
+"""Frames per second of a row that names none."""
 
 
 def _no_complaints(shot: Shot) -> Sequence[Complaint]:
     del shot
     return ()
+
+
+def _unknown(_: object) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,14 @@ class ModelRules:
     takes_loras: bool = False
     """Whether a `loras` cell has an effect."""
     judge: Callable[[Shot], Sequence[Complaint]] = _no_complaints
-    """What its windows cannot do of what a shot asks: context, overlap, anchors, length."""
+    """What its windows cannot do of what a shot asks: length, rate, speed, context, overlap, anchors, end plate. Asked
+    once for all shots that agree in these."""
+    seconds: Callable[[Shot], float | None] = _unknown
+    """How long a shot is expected to take; None if nobody can say."""
+    tokens: Callable[[str], int | None] = _unknown
+    """Tokens that its text encoder makes of a prompt; None if nobody can say."""
+    most_tokens: int = 0
+    """Tokens of a prompt that it reads; the rest is cut off. 0 if there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,59 +84,20 @@ class Terms:
     """Where stills come from."""
     loras: Loras
     """Where LoRAs come from."""
-
-
-@dataclass(slots=True)
-class Cells:
-    """One row's cells by column, and what turned out to be wrong with them."""
-
-    file: str
-    line: int
-    cells: Mapping[str, str]
-    """Column of ALIASES -> cell, stripped; only columns that the file has."""
-    headers: Mapping[str, str]
-    """Column of ALIASES -> the file's spelling."""
-    metadata: tuple[tuple[str, str], ...]
-    """Unknown columns with a value, as (header, cell)."""
-    problems: list[Problem] = field(default_factory=list)
-    """Errors and warnings found so far, in reading order."""
-    wrong: set[str] = field(default_factory=set)
-    """Columns of ALIASES with an error."""
-
-    def text(self, column: str) -> str:
-        """The cell; empty if the file has no such column."""
-        return self.cells.get(column, "")
-
-    def add(
-        self, code: str, column: str, words: Mapping[str, object] | None = None, *, value: str | None = None
-    ) -> None:
-        """Notes a problem of this row; `value` is what is wrong of the cell, without it all of it."""
-        header = self.headers.get(column, column)
-        shown = self.text(column) if value is None else value
-        found = problem(code, self.file, line=self.line, column=header, value=shown, words=words)
-        self.problems.append(found)
-        if found.severity == "error":
-            self.wrong.add(column)
-
-    def read(self, column: str, reader: Callable[[str], T]) -> T | None:
-        """The cell's value; None if it is empty, or wrong and thereby noted."""
-        if not self.text(column):
-            return None
-        try:
-            return reader(self.text(column))
-        except CellError as error:
-            self.add(error.code, column, error.words)
-            return None
+    night: float | None = None
+    """Seconds of the window in which shots are made; None if there is none."""
+    judged: dict[Hashable, tuple[Complaint, ...]] = field(default_factory=dict, repr=False, compare=False)
+    """What models have said, by all that they judge."""
 
 
 def read_request(row: Cells, terms: Terms) -> Shot | None:
     """The row's shot; None if something is wrong, which `row.problems` then says in full."""
-    show = row.read("show", columns.read_code) if row.text("show") else terms.show
-    code = row.read("shot", columns.read_code)
+    told, wrong = read_row(row.cells)
+    for column, fault, words in wrong:
+        row.add(fault, column, words)
     if not row.text("shot"):
         row.add("E301", "shot")
-    sequence = _sequence(row)
-    model = (row.text("model") or terms.model).lower()
+    model = told.model or terms.model
     rules = terms.models.get(model)
     if rules is None:
         row.add("E315", "model", {"names": ", ".join(terms.models)})
@@ -136,171 +106,175 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         row.add("E322", "prompt", {"model": model})
     if not row.text("plate") and rules.needs_plate:
         row.add("E401", "plate", {"model": model})
-    loras = _loras(row, terms.loras, model=model, rules=rules)
-    plate, end_plate = _plate(row, "plate", terms.plates), _plate(row, "end_plate", terms.plates)
-    rate = row.read("fps", columns.read_fps) or Fraction(30)
-    handles = row.read("handles", partial(columns.read_whole, low=0, high=1000)) or 0
-    frames = _length(row, rate)
+    sequence = _sequence(row, told)
+    loras = _loras(row, told, terms.loras, model=model, rules=rules)
+    plate, end_plate = _plate(row, "plate", told.plate, terms), _plate(row, "end_plate", told.end_plate, terms)
+    rate = told.fps or RATE
+    handles = handles_of(row, told)
+    frames = length_of(row, told, rate)
     if frames and rules.longest is not None and frames + 2 * handles > rules.longest:
         limit = max(0, rules.longest - 2 * handles)
         words = {"frames": frames + 2 * handles, "model": model, "limit": limit, "otherwise": ""}
-        row.add("E317", _length_column(row), words)
-    width, height = _size(row, plate, end_plate, model=model, rules=rules)
-    deliveries, repeated = row.read("deliveries", columns.read_deliveries) or (DEFAULT_DELIVERIES, False)
+        row.add("E317", length_column(row), words)
+    size = _size(row, told, plate, end_plate, model=model, rules=rules)
+    deliveries, repeated = told.deliveries or (DEFAULT_DELIVERIES, False)
     if repeated:
         row.add("W303", "deliveries")
-    size = None if width is None or height is None else (width, height)
-    for complaint in delivery_complaints(deliveries, size=size, rate=rate):
+    for complaint in _deliverable(deliveries, size, rate):
         row.add(complaint.code, complaint.column, complaint.words)
-    guidance = row.read("guidance", partial(columns.read_decimal, low=0, high=100))
     shot = Shot(
-        show=show or "",
-        code=code or "",
+        show=told.show or terms.show,
+        code=told.shot or "",
         frames=frames or SHORTEST,
         sequence=sequence,
         plate=plate,
         end_plate=end_plate,
-        prompt=row.read("prompt", columns.read_text) or "",
-        negative_prompt=row.read("negative_prompt", columns.read_text) or "",
+        prompt=told.prompt or "",
+        negative_prompt=told.negative_prompt or "",
         rate=rate,
         handles=handles,
-        width=width,
-        height=height,
+        width=size[0] if size else None,
+        height=size[1] if size else None,
         model=model,
-        seed=row.read("seed", partial(columns.read_whole, low=0, high=2**63 - 1)),
-        steps=row.read("steps", partial(columns.read_whole, low=1, high=1000)),
-        guidance=None if guidance is None else float(guidance),
+        seed=told.seed,
+        steps=told.steps,
+        guidance=None if told.guidance is None else float(told.guidance),
         loras=loras,
-        context=row.read("context", columns.read_context) or "",
-        overlap=row.read("overlap", partial(columns.read_whole, low=0, high=MOST_OVERLAP)),
-        anchors=_anchors(row, terms.plates),
-        max_rerolls=row.read("max_rerolls", partial(columns.read_whole, low=0, high=MOST_REROLLS)),
-        camera=row.read("camera", columns.read_camera) or "",
+        context=told.context or "",
+        overlap=told.overlap,
+        anchors=_anchors(row, told, terms.plates),
+        max_rerolls=told.max_rerolls,
+        camera=told.camera or "",
         deliveries=deliveries,
-        speed=row.read("speed", columns.read_speed) or Fraction(1),
-        retimer=row.read("retimer", columns.read_retimer) or "",
-        priority=row.read("priority", partial(columns.read_whole, low=1, high=99)) or 50,
-        due=row.read("due", columns.read_due),
-        notes=row.read("notes", columns.read_text) or "",
-        submitted_by=row.read("submitted_by", columns.read_text) or "",
+        speed=told.speed or Fraction(1),
+        retimer=told.retimer or "",
+        priority=told.priority or 50,
+        due=told.due,
+        notes=told.notes or "",
+        submitted_by=told.submitted_by or "",
         metadata=_metadata(row, rules),
     )
     if not row.wrong & DECISIVE:
-        for complaint in (*beat_complaints(shot), *anchor_complaints(shot), *rules.judge(shot)):
-            column = _length_column(row) if complaint.column == "frames" else complaint.column
+        for complaint in _complaints(shot, rules, terms):
+            column = length_column(row) if complaint.column == "frames" else complaint.column
             row.add(complaint.code, column, complaint.words)
-    return None if any(found.severity == "error" for found in row.problems) else shot
+    return None if any(found.severity == "error" for found in row.problems) or row.wrong else shot
 
 
-def _sequence(row: Cells) -> str:
+@lru_cache(maxsize=1024)
+def _deliverable(
+    deliveries: tuple[Delivery, ...], size: tuple[int, int] | None, rate: Fraction
+) -> tuple[Complaint, ...]:
+    return tuple(delivery_complaints(deliveries, size=size, rate=rate))
+
+
+def _complaints(shot: Shot, rules: ModelRules, terms: Terms) -> list[Complaint]:
+    """What is wrong with a shot as a whole; its model is asked once for each way in which shots differ for it."""
+    found: list[Complaint] = []
+    if "[" in shot.prompt:
+        found += beat_complaints(shot)
+    if shot.anchors:
+        found += anchor_complaints(shot)
+    key = (shot.model, shot.frames, shot.handles, shot.rate, shot.speed, shot.context, shot.overlap, shot.anchors)
+    asked = (
+        *key,
+        shot.end_plate is None,
+        shot.width,
+        shot.height,
+        shot.plate and (shot.plate.width, shot.plate.height),
+    )
+    if asked not in terms.judged:
+        if len(terms.judged) >= MOST_JUDGED:
+            terms.judged.clear()
+        terms.judged[asked] = (*rules.judge(shot), *_too_long_for_a_night(shot, rules, terms))
+    found += terms.judged[asked]
+    return found + _unread_words(shot, rules)
+
+
+def _too_long_for_a_night(shot: Shot, rules: ModelRules, terms: Terms) -> list[Complaint]:
+    seconds = rules.seconds(shot) if terms.night else None
+    if seconds is None or terms.night is None or seconds <= terms.night:
+        return []
+    words = {"hours": f"{seconds / 3600:.1f}", "night": f"{terms.night / 3600:.1f}", "model": shot.model}
+    return [Complaint("W307", "frames", words)]
+
+
+def _unread_words(shot: Shot, rules: ModelRules) -> list[Complaint]:
+    """What of a prompt no window is told, because the model's text encoder ends before it."""
+    # a token is a byte or more, and one marks the end
+    if not rules.most_tokens or len(shot.prompt.encode()) < rules.most_tokens:
+        return []
+    try:
+        preface, beats = read_beats(shot.prompt)
+    except ValueError:
+        return []
+    # a window is told what holds throughout and at least one beat
+    texts = [f"{preface} {beat.words}".strip() for beat in beats] or [preface]
+    counts = [count for text in texts if (count := rules.tokens(text)) is not None]
+    if not counts or max(counts) <= rules.most_tokens:
+        return []
+    words = {"tokens": max(counts), "limit": rules.most_tokens, "model": shot.model}
+    return [Complaint("W308", "prompt", words)]
+
+
+def _sequence(row: Cells, told: ShotRow) -> str:
     """`episode_sequence`, or the one of them that is there."""
-    parts = [row.read(column, columns.read_code) for column in ("episode", "sequence")]
-    joined = "_".join(part for part in parts if part)
+    joined = (
+        f"{told.episode}_{told.sequence}" if told.episode and told.sequence else told.episode or told.sequence or ""
+    )
     if len(joined) > columns.LONGEST_CODE:
         row.add("E304", "sequence", {"limit": columns.LONGEST_CODE})
     return joined
 
 
-def _plate(row: Cells, column: str, plates: Plates) -> Plate | None:
-    if not row.text(column):
+def _plate(row: Cells, column: str, path: str | None, terms: Terms) -> Plate | None:
+    if path is None:
         return None
-    found = plates.get(row.text(column))
+    found = terms.plates.get(path)
     if isinstance(found, Refused):
         row.add(found.code, column, found.words)
         return None
+    _note(row, column, found, terms.plates)
     return found
 
 
-def _anchors(row: Cells, plates: Plates) -> tuple[Anchor, ...]:
+def _note(row: Cells, column: str, plate: Plate, plates: Plates) -> None:
+    for code, words in plates.notes(plate):
+        row.add(code, column, words, value=plate.path.rpartition("/")[2])
+
+
+def _anchors(row: Cells, told: ShotRow, plates: Plates) -> tuple[Anchor, ...]:
     """The row's stills; those that do not open are told and left out."""
     anchors = []
-    for at, path in row.read("anchors", read_anchors) or ():
+    for at, path in told.anchors or ():
         found = plates.get(path)
         if isinstance(found, Refused):
             row.add(found.code, "anchors", found.words, value=path)
         else:
+            _note(row, "anchors", found, plates)
             anchors.append(Anchor(at, found))
     return tuple(anchors)
 
 
-def _loras(row: Cells, loras: Loras, *, model: str, rules: ModelRules) -> tuple[LoraUse, ...]:
+def _loras(row: Cells, told: ShotRow, loras: Loras, *, model: str, rules: ModelRules) -> tuple[LoraUse, ...]:
     """The row's LoRAs; none for a model that takes none, which is told."""
-    if row.text("loras") and not rules.takes_loras:
+    if told.loras is None:
+        return ()
+    if not rules.takes_loras:
         row.add("W301", "loras", {"model": model})
         return ()
-    text = row.read("loras", columns.read_text)
-    if text is None:
-        return ()
-    found, wrong = loras.read(text, model=model)
+    found, wrong = loras.read(told.loras, model=model)
     for refused in wrong:
         row.add(refused.code, "loras", refused.words)
     return found
 
 
-def _length_column(row: Cells) -> str:
-    return next((name for name in ("frames", "frame_out", "seconds") if row.text(name)), "frames")
-
-
-def _length(row: Cells, rate: Fraction) -> int | None:
-    """Frames from whichever columns give them; all that do must agree."""
-    if not any(row.text(name) for name in ("frames", "frame_in", "frame_out", "seconds")):
-        row.add("E309", "frames")
-        return None
-    found = {
-        "frames": row.read("frames", partial(columns.read_whole, low=SHORTEST, high=LONGEST)),
-        "frame_out": _length_of_range(row),
-        "seconds": _length_of_seconds(row, rate),
-    }
-    lengths = {name: frames for name, frames in found.items() if frames is not None}
-    if len(set(lengths.values())) > 1:
-        (first, frames), *others = lengths.items()
-        for name, other in others:
-            if other != frames:
-                detail = f"{row.headers.get(name, name)}, which makes {other} frames"
-                row.add("E310", first, {"detail": detail})
-    return next(iter(lengths.values()), None)
-
-
-def _length_of_range(row: Cells) -> int | None:
-    for one, other in (("frame_in", "frame_out"), ("frame_out", "frame_in")):
-        if row.text(one) and not row.text(other):
-            row.add("E311", one, {"name": other})
-            return None
-    bounds = partial(columns.read_whole, low=0, high=MOST_FRAMES)
-    first, last = row.read("frame_in", bounds), row.read("frame_out", bounds)
-    if first is None or last is None:
-        return None
-    if last < first:
-        row.add("E312", "frame_out")
-        return None
-    if last - first + 1 > LONGEST:
-        row.add("E307", "frame_out", {"low": first, "high": first + LONGEST - 1})
-        return None
-    return last - first + 1
-
-
-def _length_of_seconds(row: Cells, rate: Fraction) -> int | None:
-    asked = row.read("seconds", partial(columns.read_decimal, low=0, high=LONGEST))
-    if asked is None:
-        return None
-    frames = frames_for(asked, rate)
-    if asked * rate < Fraction(1, 2) or frames > LONGEST:
-        high = f"{float(LONGEST / rate):g} s ({LONGEST} frames)"
-        row.add("E307", "seconds", {"low": f"{float(1 / rate):.3f} s (1 frame)", "high": high})
-        return None
-    if frames != asked * rate:
-        words = {"seconds": row.text("seconds"), "rate": rate_display(rate), "frames": frames}
-        row.add("W302", "seconds", words)
-    return frames
-
-
 def _size(
-    row: Cells, plate: Plate | None, end_plate: Plate | None, *, model: str, rules: ModelRules
-) -> tuple[int | None, int | None]:
-    portrait = plate is not None and plate.height > plate.width
-    size = row.read("resolution", partial(columns.read_resolution, portrait=portrait))
-    if size is None:
-        return None, None
+    row: Cells, told: ShotRow, plate: Plate | None, end_plate: Plate | None, *, model: str, rules: ModelRules
+) -> tuple[int, int] | None:
+    if told.resolution is None:
+        return None
+    size = told.resolution.sides(portrait=plate is not None and plate.height > plate.width)
     width, height = size
     sides = (max(size), min(size))
     fits = all(low <= side <= high for low, side, high in zip(rules.smallest, sides, rules.largest, strict=True))
@@ -312,7 +286,7 @@ def _size(
         if still and abs(still.width * height - width * still.height) * 100 > width * still.height:
             words = {"plate": f"{still.width}x{still.height}", "size": f"{width}x{height}"}
             row.add("W401", column, words)
-    return width, height
+    return size
 
 
 def _metadata(row: Cells, rules: ModelRules) -> tuple[tuple[str, str], ...]:

@@ -1,7 +1,7 @@
-"""A CSV file as text cells that know their line. No cell is interpreted here.
+"""A list as text cells that know their line. No cell is interpreted here.
 
-Knows: encodings, separators, quoting, line numbers, bounds on size. Does not know: columns' meanings.
-Memory: a few times the file, which may have LARGEST bytes.
+Knows: encodings, separators, quoting, line numbers, bounds on size. Does not know: columns' meanings; workbooks
+(workbook.py). Memory: a few times the file, which may have LARGEST bytes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import codecs
 import csv
 import io
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from catalogs.problems import Problem, problem
+from catalogs.workbook import Grid, read_workbook
 
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes that a list may have: a hundred thousand rows with long prompts are far below."""
 
 MOST_ROWS: Final = 100_000
-"""Rows that a list may have; 64 MB of empty rows would otherwise be tens of millions."""
+"""Rows that a list may have below its column names; 64 MB of empty rows would otherwise be tens of millions."""
 
 MOST_COLUMNS: Final = 1000
 """Columns that a list may have; each costs pandas kilobytes."""
@@ -34,12 +35,18 @@ LONGEST_CELL: Final = 1_000_000
 SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What may stand between cells, with its name."""
 
+ZIPPED: Final = b"PK\x03\x04"
+"""First bytes of a workbook."""
+
 OTHER_FORMATS: Final = {
-    b"PK\x03\x04": "XLSX and other zipped spreadsheets",
     b"\xd0\xcf\x11\xe0": "XLS spreadsheets",
     b"%PDF": "PDF files",
+    b"PK\x05\x06": "empty ZIP archives",
 }
-"""First bytes of files that people send instead of CSV."""
+"""First bytes of files that people send instead."""
+
+ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+"""What stands in the envelope of a workbook with a password, which begins as an old XLS does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +70,27 @@ class Sheet:
     """Notices on the reading, and rows that do not fit the header."""
 
 
-def read_sheet(path: Path, *, known: frozenset[str]) -> Sheet | Problem:
-    """The cells of a CSV file, or the one problem for which it cannot be read at all.
+def read_sheet(path: Path, *, known: frozenset[str], sheet: str | None = None) -> Sheet | Problem:
+    """The cells of a CSV file or of a workbook's sheet, or the one problem for which it cannot be read at all.
 
-    `known` are header spellings, normalised (see `normal`): the separator is the one that finds most.
+    `known` are header spellings, normalised (see `normal`): the separator is the one that finds most. `sheet` is a
+    workbook's; without it the first visible one.
     """
     file = str(path)
     raw = _bytes(path)
     if isinstance(raw, Problem):
         return raw
+    if raw.startswith(ZIPPED):
+        grid = read_workbook(file, raw, sheet=sheet, most_rows=MOST_ROWS + 1, most_cells=MOST_CELLS)
+        return grid if isinstance(grid, Problem) else _assemble(file, grid)
+    if sheet is not None and not raw.startswith(tuple(OTHER_FORMATS)):
+        words = {"remedy": "leave out --sheet: a CSV is one table"}
+        return problem("E114", file, column="--sheet", value=sheet, words=words)
     decoded = _text(file, raw)
-    if isinstance(decoded, Problem):
-        return decoded
-    text, notices = decoded
+    return decoded if isinstance(decoded, Problem) else _csv(file, *decoded, known)
+
+
+def _csv(file: str, text: str, notices: list[Problem], known: frozenset[str]) -> Sheet | Problem:
     if not text.strip():
         return problem("E106", file)
     separator = _separator(text, known)
@@ -89,7 +104,7 @@ def read_sheet(path: Path, *, known: frozenset[str]) -> Sheet | Problem:
             lines.append(begin)
             widths.append(len(record))
             begin = scan.line_num + 1
-            if len(lines) > MOST_ROWS:
+            if len(lines) > MOST_ROWS + 1:
                 return problem("E111", file, words={"limit": f"{MOST_ROWS:,} rows"})
     except csv.Error as error:
         return problem("E108", file, line=begin, words={"detail": str(error)})
@@ -103,7 +118,7 @@ def read_sheet(path: Path, *, known: frozenset[str]) -> Sheet | Problem:
     # Two parsers that disagree would put wrong line numbers on right complaints.
     if table is None or len(table) != len(lines):
         return problem("E108", file, words={"detail": "its quotes can be read in two ways"})
-    return _assemble(file, table, lines, widths, separator, notices)
+    return _assemble(file, Grid(lines, table, [(one, -1) for one in notices]), widths=widths, separator=separator)
 
 
 def normal(header: str) -> str:
@@ -129,6 +144,8 @@ def _bytes(path: Path) -> bytes | Problem:
 
 
 def _text(file: str, raw: bytes) -> tuple[str, list[Problem]] | Problem:
+    if raw.startswith(b"\xd0\xcf\x11\xe0") and ENCRYPTED in raw:
+        return problem("E112", file)
     for signature, name in OTHER_FORMATS.items():
         if raw.startswith(signature):
             return problem("E104", file, words={"detail": name})
@@ -184,30 +201,31 @@ def _table(text: str, separator: str, width: int) -> list[list[str]] | None:
     return cells
 
 
-def _assemble(
-    file: str,
-    table: list[list[str]],
-    lines: list[int],
-    widths: list[int],
-    separator: str,
-    notices: list[Problem],
-) -> Sheet | Problem:
+def _assemble(file: str, grid: Grid, *, widths: list[int] | None = None, separator: str = "") -> Sheet | Problem:
+    """The header and the rows of a table; `widths` are a CSV's own, before short rows were filled up."""
     header: Row | None = None
     width = 0
     rows: list[Row] = []
-    problems = list(notices)
-    for line, own, record in zip(lines, widths, table, strict=True):
-        cells = tuple(cell.strip() for cell in record)
+    beyond: list[Problem] = []
+    for place, (line, record) in enumerate(zip(grid.lines, grid.cells, strict=True)):
+        cells = tuple([cell.strip() for cell in record]) if widths else tuple(record)
         if not any(cells):
             continue
         if header is None:
-            header, width = Row(line, cells[:own]), own
+            width = widths[place] if widths else len(cells)
+            if width > MOST_COLUMNS:
+                return problem("E111", file, words={"limit": f"{MOST_COLUMNS:,} columns"})
+            header = Row(line, cells[:width])
             continue
-        beyond = [cell for cell in cells[width:] if cell]
-        if beyond:
+        if len(cells) > width and (over := next(filter(None, cells[width:]), "")):
             words = {"mark": SEPARATORS[separator]}
-            problems.append(problem("E109", file, line=line, value=beyond[0], words=words))
+            beyond.append(problem("E109", file, line=line, value=over, words=words))
         rows.append(Row(line, cells[:width] + ("",) * (width - len(cells))))
     if header is None:
         return problem("E106", file)
-    return Sheet(header, tuple(rows), tuple(problems))
+    # a cell's own problems are told by the name of its column, once there is one
+    told = [
+        replace(one, column=header.cells[place]) if place >= 0 and header.cells[place] and one.line else one
+        for one, place in grid.problems
+    ]
+    return Sheet(header, tuple(rows), (*told, *beyond))

@@ -158,7 +158,7 @@ class ShotRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     digest: Mapped[str] = mapped_column(String(40), server_default="")
-    """catalogs.digests.digest of the request as its last list had it; where a list's differs, the columns are compared."""
+    """catalogs.digests.digest of the request as its last list had it; of another one the columns are compared."""
     rank: Mapped[str] = mapped_column(RANKS, server_default="")
     """catalogs.digests.rank of the request."""
     likeness: Mapped[str] = mapped_column(String(64), server_default="")

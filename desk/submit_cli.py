@@ -25,7 +25,7 @@ NAMED = 20
 
 
 def submit(
-    file: Annotated[Path, typer.Argument(help="A shot list (CSV).")],
+    file: Annotated[Path, typer.Argument(help="A shot list: CSV or XLSX.")],
     mode: Annotated[str, typer.Option(help="create, update or upsert: which shots the list may bring.")] = "create",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")] = False,
     errors: Annotated[Path | None, typer.Option(help="Write the rejected rows here, with a column `error`.")] = None,
@@ -34,6 +34,14 @@ def submit(
     allow_new: Annotated[
         bool, typer.Option("--allow-new", help="Take in new shots whose codes resemble ones of the catalogue.")
     ] = False,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook; default the first visible one.")] = None,
+    default: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="For rows whose cell is empty; may hold {shot}. Repeatable."),
+    ] = None,
+    set_to: Annotated[
+        list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="For all rows, whatever the list says.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")] = False,
 ) -> None:
     """Take a shot list into the catalogue: all of it or none of it."""
@@ -50,6 +58,9 @@ def submit(
         show=show,
         submitted_by=submitted_by,
         allow_new=allow_new,
+        sheet=sheet,
+        defaults=default or (),
+        fixed=set_to or (),
     )
     if as_json:
         view.document(submission_json(outcome))

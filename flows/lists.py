@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, cast, get_args
 
 from catalogs.errors import ShotListError
+from catalogs.filling import Filling, assignments
 from catalogs.loras import InstalledLora, LoraRules
 from catalogs.problems import Problem, problem
 from catalogs.request import ModelRules
@@ -24,9 +26,11 @@ from catalogs.submission import Mode, SubmissionResult
 from flows.settings import Settings
 from models.cards import ANIMATIC
 from models.lora_cards import lora_cards
+from models.tokens import count_tokens
 from tasks import engines
 from tasks.chain import chain_complaints
 from tasks.errors import PlanError
+from tasks.foresight import expected_seconds
 
 LOG: Final = logging.getLogger("dailies")
 
@@ -62,18 +66,28 @@ def rules(settings: Settings, *, show: str | None) -> SubmissionRules:
         # the model's own engine counts: a list that is previewed keeps its LoRAs for the real thing, and asks nothing
         # of its windows that would be refused then
         own = engines.rules_for(name, weights=settings.weights)
+        card = engines.card_of(own, settings.weights)
         models[name] = ModelRules(
             needs_plate=spec.needs_plate,
             needs_prompt=spec.needs_prompt,
             takes_loras=own.engine != ANIMATIC,
             judge=partial(chain_complaints, spec=own),
+            seconds=partial(expected_seconds, spec=spec, card=None if spec.engine == ANIMATIC else card),
+            tokens=partial(count_tokens, card=card, weights=settings.weights),
+            most_tokens=card.text_tokens,
         )
     cards = lora_cards(settings.weights).values()
     loras = LoraRules(
         installed={card.name: InstalledLora(card.file, card.models) for card in cards}, folders=(settings.weights,)
     )
+    begin, end = settings.night.around(datetime.now(UTC))
     return SubmissionRules(
-        plate_root=settings.plates, default_show=show, default_model=ANIMATIC, models=models, loras=loras
+        plate_root=settings.plates,
+        default_show=show,
+        default_model=ANIMATIC,
+        models=models,
+        loras=loras,
+        night=(end - begin).total_seconds(),
     )
 
 
@@ -90,20 +104,29 @@ def submit(
     plates: Path | None = None,
     claim: str | None = None,
     ready: Callable[[Outcome], object] | None = None,
+    sheet: str | None = None,
+    defaults: Sequence[str] = (),
+    fixed: Sequence[str] = (),
 ) -> Outcome:
-    """Read, check and take in a list. With `errors`, rejected rows go to that file.
+    """Read, check and take in a list; `sheet` is a workbook's. With `errors`, rejected rows go to that file.
 
-    `allow_new` lets in shots that resemble ones of the catalogue, `plates` is where plates lie if the settings do not
-    say, default the list's own folder. `ready` is told how it will end before it is committed, and again if that is
-    tried again; under a `claim` a list is taken in once. Raises PlanError for a mode that does not exist,
-    CatalogueError if the catalogue cannot be used, ListTakenError for a claim that was used.
+    `defaults` and `fixed` are COLUMN=VALUE: for cells that are empty, and for all. `allow_new` lets in shots that
+    resemble others, `plates` is where plates lie if the settings do not say, default the list's own folder. `ready` is
+    told how it will end before it is committed, and again if that is tried again; under a `claim` a list is taken in
+    once. Raises PlanError for a COLUMN=VALUE that cannot be read or a mode that does not exist, CatalogueError if the
+    catalogue cannot be used, ListTakenError for a claim that was used.
     """
     if mode not in get_args(Mode):
         raise PlanError(f"no mode {mode!r}; use {', '.join(get_args(Mode))}")
     if errors is not None and errors.resolve() == file.resolve():
         raise PlanError(f"{errors} is the list itself; write the rejected rows to another file")
-    held = rules(settings, show=show)
-    read = read_shot_list(file, held if held.plate_root else replace(held, plate_root=plates))
+    try:
+        filling = Filling(defaults=assignments(defaults), fixed=assignments(fixed))
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+    terms = replace(rules(settings, show=show), filling=filling, allow_new=allow_new)
+    terms = terms if terms.plate_root else replace(terms, plate_root=plates)
+    read = read_shot_list(file, terms, sheet=sheet)
     if read.problems:
         return Outcome(None, read.problems, read.warnings, _returned(errors, read))
 

@@ -32,7 +32,15 @@ def test_codes_that_people_take_for_one_are_alike(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("SH10", "SH100"), ("SH10", "SH11"), ("1_10", "110"), ("1_1", "11"), ("SH010", "SQ010"), ("10A", "1A"), ("0", "A")],
+    [
+        ("SH10", "SH100"),
+        ("SH10", "SH11"),
+        ("1_10", "110"),
+        ("1_1", "11"),
+        ("SH010", "SQ010"),
+        ("10A", "1A"),
+        ("0", "A"),
+    ],
 )
 def test_codes_that_are_two_shots_are_not_alike(one: str, other: str) -> None:
     """Another number or another letter is another shot."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 import time
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 import catalogs.plates
 from catalogs.plates import Plates, Refused
@@ -105,12 +107,150 @@ def test_a_pipe_is_no_plate(desk: Any) -> None:
     assert code(Plates(desk.folder).get(".")) == "E404"
 
 
+def noted(desk: Any, name: str) -> list[str]:
+    """Codes of what a plate's sender is told."""
+    plates = Plates(desk.folder.resolve())
+    found = plates.get(name)
+    assert isinstance(found, Plate)
+    return [one for one, _ in plates.notes(found)]
+
+
+def test_what_a_plate_is_besides_its_pixels_is_told(desk: Any) -> None:
+    """A turned photograph, a foreign profile, CMYK, real transparency and second pictures are told; others are not."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    desk.plate("turned.jpg", exif=exif)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    desk.plate("srgb.png", icc_profile=srgb)
+    desk.plate("lab.png", icc_profile=lab)
+    desk.plate("broken.png", icc_profile=b"no profile")
+    Image.new("CMYK", (64, 36)).save(desk.folder / "cmyk.jpg")
+    Image.new("RGBA", (64, 36), (1, 2, 3, 255)).save(desk.folder / "opaque.png")
+    Image.new("RGBA", (64, 36), (1, 2, 3, 254)).save(desk.folder / "clear.png")
+    palette = Image.new("P", (64, 36))
+    palette.save(desk.folder / "palette.png", transparency=0)
+    two = [Image.new("RGB", (64, 36), colour) for colour in ("red", "blue")]
+    two[0].save(desk.folder / "two.tif", save_all=True, append_images=two[1:])
+    told = {path.name: noted(desk, path.name) for path in desk.folder.iterdir()}
+    assert told == {
+        "a.png": [],
+        "turned.jpg": ["W402"],
+        "srgb.png": [],
+        "lab.png": ["W403"],
+        "broken.png": ["W403"],
+        "cmyk.jpg": ["W403"],
+        "opaque.png": [],
+        "clear.png": ["W404"],
+        "palette.png": ["W404"],
+        "two.tif": ["W405"],
+    }
+
+
+def test_a_plate_is_told_about_once(desk: Any) -> None:
+    """A hundred rows on one transparent plate give one notice, at the first of them."""
+    Image.new("RGBA", (64, 36)).save(desk.folder / "clear.png")
+    rows = "".join(f"S{number},clear.png,48\n" for number in range(100))
+    (notice,) = desk.read("shot,plate,frames\n" + rows).warnings
+    assert (notice.code, notice.line, notice.value) == ("W404", 2, "clear.png")
+
+
+def test_two_plates_that_some_systems_take_for_one_are_told(desk: Any) -> None:
+    """Names that differ in case or in how an accent is stored, with different pictures: somebody gets the wrong one."""
+    desk.plate("Lamp.png", 64, 36)
+    desk.plate("lamp.png", 32, 18)
+    desk.plate("caf\u00e9.png", 64, 36)
+    desk.plate("cafe\u0301.png", 32, 18)
+    names = ("Lamp.png", "lamp.png", "caf\u00e9.png", "cafe\u0301.png", "LAMP.PNG")
+    desk.plate("LAMP.PNG", 64, 36)  # the same picture as the first
+    rows = "".join(f"S{number},{name},48\n" for number, name in enumerate(names))
+    result = desk.read("shot,plate,frames\n" + rows)
+    assert [(one.code, one.line) for one in result.warnings] == [("W406", 3), ("W406", 5)]
+    assert "differs from Lamp.png" in result.warnings[0].message
+
+
+def test_an_image_that_is_another_file_too_is_refused(desk: Any) -> None:
+    """A picture with an archive behind it, or a PDF's mark in its head, is one file for us and another for others."""
+    picture = desk.plate("plain.png").read_bytes()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("evil.class", "x")
+    (desk.folder / "zip.png").write_bytes(picture + stream.getvalue())
+    (desk.folder / "mark.png").write_bytes(picture + b"PK\x05\x06" + bytes(18))
+    Image.new("RGB", (64, 36)).save(desk.folder / "pdf.jpg", comment=b"%PDF-1.7")
+    plates = Plates(desk.folder.resolve())
+    assert [code(plates.get(name)) for name in ("plain.png", "zip.png", "mark.png", "pdf.jpg")] == [
+        "",
+        "E411",
+        "",
+        "E411",
+    ]
+
+
+def test_a_huge_file_is_refused_by_its_size(desk: Any) -> None:
+    """Ten gigabytes behind a good picture, or of nothing, are not read."""
+    for name in ("tail.png", "hole.png"):
+        path = desk.plate(name) if name == "tail.png" else desk.folder / name
+        with path.open("ab") as stream:
+            stream.truncate(10 * 1024**3)
+    started = time.monotonic()
+    plates = Plates(desk.folder.resolve())
+    assert [code(plates.get(name)) for name in ("tail.png", "hole.png")] == ["E410", "E410"]
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_path_of_a_million_folders_is_refused_at_once(desk: Any) -> None:
+    """A cell of a megabyte is not resolved folder by folder."""
+    started = time.monotonic()
+    plates = Plates(desk.folder.resolve())
+    assert [code(plates.get(text)) for text in ("a/" * 500_000, "../" * 300_000, "x" * 1_000_000)] == ["E402"] * 3
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_jpeg_of_endless_scans_is_refused(desk: Any) -> None:
+    """Each scan costs a pass over the picture; a thousand in a small file would cost an hour."""
+    desk.plate("progressive.jpg", progressive=True)
+    raw = (desk.folder / "progressive.jpg").read_bytes()
+    last = raw.rindex(b"\xff\xda")
+    (desk.folder / "scans.jpg").write_bytes(raw[:-2] + raw[last:-2] * 200 + raw[-2:])
+    plates = Plates(desk.folder.resolve())
+    assert [code(plates.get(name)) for name in ("progressive.jpg", "scans.jpg")] == ["", "E405"]
+
+
+def test_a_device_is_no_plate(desk: Any) -> None:
+    """A device file, and a link to one, are refused without being read."""
+    (desk.folder / "zero.png").symlink_to("/dev/zero")
+    plates = Plates(desk.folder.resolve())
+    assert code(plates.get("zero.png")) == "E403"
+    assert code(Plates(Path("/dev")).get("zero")) == "E404"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://example.com/a.png",
+        "file:///etc/passwd",
+        "concat:a.png|a.png",
+        "pipe:0",
+        "lavfi:testsrc",
+        "subfile,,start,0,end,0,,:a.png",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "a.png\u0000.jpg",
+        "C:\\plates\\a.png",
+        "\\\\server\\plates\\a.png",
+    ],
+)
+def test_an_address_is_no_plate(desk: Any, name: str) -> None:
+    """What a program would fetch, join or make is the name of a file here, and there is none."""
+    assert code(Plates(desk.folder.resolve()).get(name)) == "E402"
+
+
 def test_a_plate_of_many_rows_is_opened_once(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred rows on one plate cost one decode."""
     opened: list[Path] = []
     real = catalogs.plates._open
 
-    def counting(path: Path, root: Path) -> Plate | Refused:
+    def counting(path: Path, root: Path) -> Any:
         opened.append(path)
         return real(path, root)
 

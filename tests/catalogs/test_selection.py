@@ -140,7 +140,8 @@ def stocked(engine: Engine) -> None:
                 "notes, submitted_by, extra, created_at, updated_at, rank, likeness) "
                 f"SELECT 1, 'AGM', 'agm', {code}, lower({code}), 'SQ1', {status}, '', 1, "
                 f"'{'the sea ' * 100}', '', 48, 0, '24/1', 'wan', '', '[]', '1/1', 50, '', '', '[]', "
-                f"'2026-01-02 03:04:05', '2026-01-02 03:04:05', '50 ~ AGM SQ1 ' || {code}, 'sh' || CAST(n AS TEXT) FROM {series}"
+                f"'2026-01-02 03:04:05', '2026-01-02 03:04:05', '50 ~ AGM SQ1 ' || {code}, "
+                f"'sh' || CAST(n AS TEXT) FROM {series}"
             )
         )
     if engine.dialect.name == "postgresql":
