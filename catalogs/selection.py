@@ -12,11 +12,13 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, Select, func, select, union_all
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
-from catalogs.bulk import SHOTS, parts
+from catalogs.bulk import AT_ONCE, SHOTS, parts
 from catalogs.footage import Status
 from catalogs.queries import shot_row
-from catalogs.rows import fold
+from catalogs.rows import fold, shot_value
+from catalogs.shot import Shot
 from catalogs.tables import ShotRow, TakeRow
+from catalogs.versions import NO_SEQUENCE
 
 ALL: Final = tuple(Status)
 
@@ -80,6 +82,17 @@ def named(session: Session, names: Iterable[str]) -> Iterator[tuple[Row[Any], Ta
             rows = session.connection().execute(query).all()
             takes = _newest(session, [row.id for row in rows])
             yield from ((row, takes.get(row.id)) for row in rows)
+
+
+def requests(session: Session, *, show: str | None = None, sequence: str | None = None) -> Iterator[Shot]:
+    """The requests of a show and a sequence (`_` for none), in any case, in the order in which lists brought them."""
+    query = select(SHOTS).order_by(SHOTS.c.id)
+    if show is not None:
+        query = query.where(SHOTS.c.show_folded == fold(show))
+    if sequence is not None:
+        query = query.where(func.lower(SHOTS.c.sequence) == ("" if sequence == NO_SEQUENCE else fold(sequence)))
+    for row in session.execute(query.execution_options(yield_per=AT_ONCE)):
+        yield shot_value(row)
 
 
 def _newest(session: Session, ids: Sequence[int]) -> Mapping[int, TakeRow]:

@@ -161,6 +161,11 @@ class Catalogue:
             for row, take in selection.named(session, names):
                 yield _record(row, take)
 
+    def requests(self, *, show: str | None = None, sequence: str | None = None) -> list[Shot]:
+        """What was asked for, of a show and a sequence (`_` for none), in the order in which lists brought it."""
+        with self._sessions.reading() as session:
+            return list(selection.requests(session, show=show, sequence=sequence))
+
     def find(self, name: str) -> ShotRecord:
         """The shot `SHOW/CODE`, or `CODE` where unique, in any case.
 

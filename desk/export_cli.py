@@ -1,4 +1,4 @@
-"""`dailies export`: timelines, edit lists, versions, disclosures. Parse, call, print; nothing heavy early.
+"""`dailies export`: timelines, edit lists, shot lists, versions, disclosures. Parse, call, print; nothing heavy early.
 
 Exit codes: 0 written; 2 bad input, nothing written; 3 the catalogue cannot be used.
 """
@@ -13,7 +13,7 @@ import typer
 
 
 def export(
-    what: Annotated[str, typer.Argument(metavar="otio|edl|csv|disclosure", help="What to write.")],
+    what: Annotated[str, typer.Argument(metavar="otio|edl|csv|versions|disclosure", help="What to write.")],
     show: Annotated[str | None, typer.Option(help="Only this show.")] = None,
     sequence: Annotated[str | None, typer.Option(help="Only this sequence; _ for the shots that have none.")] = None,
     out: Annotated[
@@ -27,7 +27,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")] = False,
 ) -> None:
-    """Timelines and edit lists for editors, lists of versions for coordinators, disclosures for clients."""
+    """Timelines and edit lists for editors, shot lists and versions for coordinators, disclosures for clients."""
     from desk import show as view
     from flows import exporting
     from flows.settings import Settings

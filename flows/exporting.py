@@ -8,6 +8,7 @@ catalogue. Memory: the show's versions.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Final
 
+from catalogs.cells import lost_cells
 from catalogs.footage import Status
+from catalogs.listing import shot_lists
+from catalogs.shot import Shot
 from catalogs.store import open_catalogue
 from catalogs.timebase import rate_text
 from catalogs.versions import ShotVersions, Version
@@ -32,7 +36,7 @@ from tasks.manifests import provenance, read_manifest
 from tasks.timeline import timeline
 from tasks.version_list import version_list
 
-WHAT: Final = ("otio", "edl", "csv", "disclosure")
+WHAT: Final = ("otio", "edl", "csv", "versions", "disclosure")
 """What can be exported."""
 
 PUBLISHED: Final = (Status.REVIEW, Status.APPROVED, Status.RETAKE)
@@ -66,10 +70,14 @@ def export(what: str, wish: Wish, settings: Settings) -> dict[str, Any]:
     """
     _check(what, wish)
     with open_catalogue(settings.database_url) as catalogue:
-        shots = catalogue.versions(show=wish.show, sequence=wish.sequence)
-    if not shots:
+        asked = catalogue.requests(show=wish.show, sequence=wish.sequence) if what == "csv" else []
+        # which says, where there is none, what there is instead
+        shots = [] if asked else catalogue.versions(show=wish.show, sequence=wish.sequence)
+    if not shots and not asked:
         raise PlanError("the catalogue has no shots; submit a shot list first")
     if what == "csv":
+        return _lists(asked, wish, settings)
+    if what == "versions":
         return _versions(shots, wish)
     return _disclosure(shots, wish, settings) if what == "disclosure" else _cuts(what, shots, wish)
 
@@ -81,10 +89,45 @@ def _check(what: str, wish: Wish) -> None:
         raise PlanError(f"no order {wish.order!r}; use {', '.join(ORDERS)}")
     if wish.kind and wish.kind not in BEST:
         raise PlanError(f"no kind {wish.kind!r} of deliverable; use {', '.join(BEST)}")
-    if what in ("csv", "disclosure") and wish.latest:
+    if what == "csv" and (wish.latest or wish.kind):
+        raise PlanError("--latest and --kind are for versions: csv is the shot list, what was asked for")
+    if what in ("versions", "disclosure") and wish.latest:
         raise PlanError(f"--latest is for otio and edl: {what} tells of all versions")
     if what == "disclosure" and wish.kind:
-        raise PlanError("--kind is for otio, edl and csv: a disclosure names every file")
+        raise PlanError("--kind is for otio, edl and versions: a disclosure names every file")
+
+
+def _lists(shots: Sequence[Shot], wish: Wish, settings: Settings) -> dict[str, Any]:
+    """The shot list, as `submit` takes it: several files where one would be too long."""
+    root = settings.plates.resolve() if settings.plates else None
+    if wish.order == "code":
+        shots = sorted(shots, key=lambda shot: (shot.show, shot.sequence, shot.code))
+    parts = list(shot_lists(shots, root))
+    stem = f"{_prefix([shot.show for shot in shots], wish)}shots"
+    names = [f"{stem}.csv"] if len(parts) == 1 else [f"{stem}-{number:02d}.csv" for number in range(1, len(parts) + 1)]
+    paths = targets(wish.out, names, endings=(".csv",), what="a shot list")
+    # a byte order mark, because Excel takes a CSV without one for cp1252
+    texts = {path: "\ufeff" + part.text for path, part in zip(paths, parts, strict=True)}
+    write_files(texts, overwrite=wish.overwrite)
+    return {
+        "what": "csv",
+        "files": [{"path": str(path), "shots": part.shots} for path, part in zip(paths, parts, strict=True)],
+        "notices": _list_notices(shots, paths[0].parent, root),
+    }
+
+
+def _list_notices(shots: Sequence[Shot], folder: Path, root: Path | None) -> list[str]:
+    """What whoever submits the list has to know."""
+    notices = []
+    below = root or folder.resolve()
+    stills = {Path(still.path) for shot in shots for still in shot.stills}
+    if any(not still.is_relative_to(below) for still in stills):
+        common = os.path.commonpath([still.parent for still in stills])
+        notices.append(f"its plates lie below {common}; submit the list where DAILIES_PLATES is that folder")
+    lost = sorted({name for shot in shots for name in lost_cells(shot)})
+    if lost:
+        notices.append(f"metadata that bears the name of a column is left out: {', '.join(lost)}")
+    return notices
 
 
 def _versions(shots: Sequence[ShotVersions], wish: Wish) -> dict[str, Any]:
@@ -92,7 +135,7 @@ def _versions(shots: Sequence[ShotVersions], wish: Wish) -> dict[str, Any]:
     # a byte order mark, because Excel takes a CSV without one for cp1252
     write_files({path: "\ufeff" + version_list(shots, kind=wish.kind)}, overwrite=wish.overwrite)
     return {
-        "what": "csv",
+        "what": "versions",
         "files": [{"path": str(path), "shots": len(shots), "versions": sum(len(one.versions) for one in shots)}],
         "notices": [],
     }
@@ -100,7 +143,11 @@ def _versions(shots: Sequence[ShotVersions], wish: Wish) -> dict[str, Any]:
 
 def _named(shots: Sequence[ShotVersions], wish: Wish) -> str:
     """What the name of a list begins with: `AGM_SQ010_`, or nothing where it is of several shows."""
-    shows = list(dict.fromkeys(one.shot.show for one in shots))
+    return _prefix([one.shot.show for one in shots], wish)
+
+
+def _prefix(named: Sequence[str], wish: Wish) -> str:
+    shows = list(dict.fromkeys(named))
     return "".join(f"{part}_" for part in (shows[0] if len(shows) == 1 else "", wish.sequence) if part)
 
 

@@ -181,7 +181,9 @@ def _may_write(folder: Path) -> bool:
         ("fcpxml", Wish(), "no export 'fcpxml'"),
         ("otio", Wish(order="name"), "no order 'name'; use list, code"),
         ("otio", Wish(kind="avi"), "no kind 'avi'"),
-        ("csv", Wish(latest=True), "--latest is for otio and edl"),
+        ("versions", Wish(latest=True), "--latest is for otio and edl"),
+        ("csv", Wish(latest=True), "--latest and --kind are for versions"),
+        ("csv", Wish(kind="h265"), "--latest and --kind are for versions"),
         ("disclosure", Wish(kind="prores"), "--kind is for otio, edl and csv"),
         ("otio", Wish(out=Path("cut.edl")), r"cut\.edl would be an otio file"),
         ("edl", Wish(out=Path("cut.edl")), r"cut\.edl is one file and there are 2 \(AGM_SQ010\.edl, AGM_SQ020\.edl\)"),
@@ -263,7 +265,7 @@ def test_the_command_line_writes_and_tells(tmp_path: Path, plate_path: Path) -> 
     house = House(tmp_path, plate_path, clean_environment(DAILIES_HOME=str(tmp_path / "home")))
     house.submit({"shot": "SH0010"})
     out = tmp_path / "versions.csv"
-    document = house.json("export", "csv", "-o", str(out))
+    document = house.json("export", "versions", "-o", str(out))
     assert document["files"] == [{"path": str(out), "shots": 1, "versions": 0}]
     with out.open(newline="", encoding="utf-8-sig") as stream:
         assert next(csv.reader(stream))[:3] == ["show", "sequence", "shot"]
