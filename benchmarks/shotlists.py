@@ -111,20 +111,8 @@ def write_list(folder: Path, rows: int) -> Path:
     for number in range(PLATES):
         Image.new("RGB", (1280, 720), (number, 120, 40)).save(folder / f"plates/still{number:03}.png")
     path = folder / "list.csv"
-    header = [
-        "show",
-        "sequence",
-        "shot",
-        "plate",
-        "prompt",
-        "frames",
-        "fps",
-        "resolution",
-        "camera",
-        "deliveries",
-        "priority",
-        "Vendor",
-    ]
+    header = ["show", "sequence", "shot", "plate", "prompt", "frames", "fps", "resolution", "camera", "deliveries"]
+    header += ["priority", "Vendor"]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(header)
@@ -176,6 +164,7 @@ def million(kind: str, url: str, shots: int) -> Iterator[dict[str, Any]]:
     from catalogs.store import open_catalogue
 
     plate = Plate("/plates/still.png", "0" * 64, 1280, 720)
+    middle = shots // 2 // SHOWS * SHOWS + 2
     with open_catalogue(url) as catalogue:
         begun = time.perf_counter()
         for first in range(0, shots, 100_000):
@@ -207,8 +196,8 @@ def million(kind: str, url: str, shots: int) -> Iterator[dict[str, Any]]:
                 lambda: catalogue.shots(show="show3", status=Status.FAILED, limit=1001),
                 "",
             ),
-            "a page in the middle": (lambda: catalogue.shots(limit=1001, after="SHOW2/SH0500002"), ""),
-            "find by slate": (lambda: catalogue.find("SHOW2_SQ00042_SH0004202_v001"), ""),
+            "a page in the middle": (lambda: catalogue.shots(limit=1001, after=f"SHOW2/SH{middle:07}"), ""),
+            "find by slate": (lambda: catalogue.find(f"SHOW2_SQ{middle // 100:05}_SH{middle:07}_v001"), ""),
         }
         print(f"{kind}: {shots:,} shots in {filled:.0f} s", file=sys.stderr)
         for what, (ask, limit) in questions.items():
