@@ -20,6 +20,7 @@ from catalogs.database import DatabaseFacts
 from catalogs.database import examine as database_facts
 from catalogs.footage import Status
 from catalogs.night import AttemptStatus
+from catalogs.shot import Shot
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
 from flows.prefect_server import house_url
 from flows.settings import Settings
@@ -81,8 +82,7 @@ def names_to_render(
         if record.status is Status.OMITTED:
             raise PlanError(f"{record.shot.name} was omitted; `dailies undo {record.shot.name}` brings it back")
     # here, and not for nights: whoever dispatches them needs no card, the workers do
-    if settings.encoder == NVENC and any(one.kind == "h265" for record in records for one in record.shot.deliveries):
-        nvenc.require(settings.ffmpeg)
+    check_encoder(settings, [record.shot for record in records])
     return [record.shot.name for record in records]
 
 
@@ -98,6 +98,12 @@ def check_signer(settings: Settings) -> None:
     """Raise MachineNotReadyError if deliverables are to be signed and cannot be: said before hours of rendering."""
     if settings.c2pa:
         signer(settings.c2pa, trial=True)
+
+
+def check_encoder(settings: Settings, shots: Sequence[Shot]) -> None:
+    """Raise MachineNotReadyError if H.265 of one of these is to be made by NVENC, and NVENC does not encode here."""
+    if settings.encoder == NVENC and any(one.kind == "h265" for shot in shots for one in shot.deliveries):
+        nvenc.require(settings.ffmpeg)
 
 
 def check_engine(settings: Settings) -> None:

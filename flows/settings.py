@@ -38,7 +38,8 @@ VARIABLES: Mapping[str, str] = {
 
 WORKER: Final = "DAILIES_WORKER"
 WORKER_PID: Final = "DAILIES_WORKER_PID"
-# these two are no settings: a worker sets them for the runs that it starts
+HOUSE: Final = "DAILIES_HOUSE"
+# these three are no settings: a worker sets the first two for the runs that it starts, a house the last
 
 
 def worker_variables(name: str) -> dict[str, str]:
@@ -104,6 +105,8 @@ class Settings:
     """Who encodes H.265: `nvenc`, or empty for x265."""
     worker: str = ""
     """Name of the worker that started this process, such as `gpu-0`; empty if none did."""
+    house: bool = False
+    """Whether a house started that worker: one that finishes shots then stands beside it."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -132,6 +135,7 @@ class Settings:
             patience=_seconds(given.get("DAILIES_PATIENCE", "")),
             encoder=_encoder(given.get("DAILIES_ENCODER", "")),
             worker=given.get(WORKER, ""),
+            house=HOUSE in given,
         )
 
     def variables(self) -> dict[str, str]:
@@ -153,6 +157,11 @@ class Settings:
             "DAILIES_WORKERS_CPU": str(self.workers_cpu),
             "DAILIES_PATIENCE": f"{self.patience:g}",
         }
+
+    @property
+    def finishes_here(self) -> bool:
+        """Whether what is generated here is encoded here too; in a cluster another machine may be there for that."""
+        return self.house or not self.worker
 
     @property
     def work(self) -> Path:
@@ -286,4 +295,4 @@ def house_environment(settings: Settings, environment: Mapping[str, str] | None 
     mine = {name: value for name, value in house.items() if name not in given}
     dropped = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_TO_API_ENABLED", "PREFECT_CLIENT_MAX_RETRIES")
     quiet = {name: value for name, value in prefect_environment(settings, given).items() if name not in dropped}
-    return {**quiet, **mine, **settings.variables()}
+    return {**quiet, **mine, **settings.variables(), HOUSE: "1"}

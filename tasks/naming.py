@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from catalogs.shot import Delivery
+from catalogs.shot import Delivery, Shot
 from catalogs.timebase import FIRST_FRAME, has_timecode, timecode
 
 EXTENSIONS: Final[Mapping[str, str]] = {
@@ -52,14 +52,16 @@ def reel_name(kind: str, slate: str, rate: Fraction) -> str:
     return slate if EXTENSIONS[kind] == ".mov" and has_timecode(rate) else ""
 
 
-def special_facts(delivery: Delivery, rate: Fraction, *, encoder: str = "") -> dict[str, Any]:
-    """What of a delivery goes into its content key beside kind and option: nothing where nothing is special."""
+def special_facts(delivery: Delivery, shot: Shot, *, encoder: str = "") -> dict[str, Any]:
+    """What of a shot's delivery goes into its content key beside kind and option: nothing where nothing is special."""
     facts: dict[str, Any] = {}
     if delivery.quality:
         facts["quality"] = delivery.quality
     if delivery.extras:
         facts["extras"] = delivery.extras
-    if start := start_timecode(delivery.kind, delivery.extras, rate):
+    if "slate" in delivery.extras and (told := (shot.notes, shot.submitted_by, shot.handles)) != ("", "", 0):
+        facts["slate"] = told  # what else stands on it is in the file's name, or another master's
+    if start := start_timecode(delivery.kind, delivery.extras, shot.rate):
         facts["timecode"] = start
     if encoder:
         facts["encoder"] = encoder
