@@ -47,6 +47,11 @@ def start_timecode(kind: str, extras: tuple[str, ...], rate: Fraction) -> str:
     return timecode(FIRST_FRAME - lead_frames(extras), rate)
 
 
+def is_numbered(kind: str, rate: Fraction) -> bool:
+    """Whether a file says which frame number its first frame has: by its timecode track, or its pictures' names."""
+    return not EXTENSIONS[kind] or bool(start_timecode(kind, (), rate))
+
+
 def reel_name(kind: str, slate: str, rate: Fraction) -> str:
     """What the timecode track names as the reel: the slate. Only QuickTime's track has room for it."""
     return slate if EXTENSIONS[kind] == ".mov" and has_timecode(rate) else ""
