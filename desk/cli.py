@@ -274,9 +274,11 @@ def doctor(as_json: AsJson = False) -> None:
     """Is this machine ready? Each check with its remedy."""
     from desk import show as view
     from flows import planning
+    from flows.settings import Settings
     from tasks.doctor import ready
 
-    checks = planning.checks(_settings())
+    amiss: dict[str, str] = {}
+    checks = planning.checks(Settings.read(amiss=amiss), amiss=amiss)
     view.checks(checks, as_json=as_json)
     raise typer.Exit(ALL_WELL if ready(checks) else NOT_READY)
 

@@ -53,6 +53,8 @@ FINISHED: Final = (Status.REVIEW, Status.APPROVED)
 RUNNING, INTERRUPTED = "running", "interrupted"
 """What a shot is whose status is `rendering`; in a batch it may be `waiting` too."""
 
+NOTHING_AMISS: Final[Mapping[str, str]] = {}
+
 BATCHES: Final = "batches"
 """Folder in the home that keeps the report of every batch."""
 
@@ -342,13 +344,19 @@ def keep_report(folder: Path, document: Mapping[str, Any]) -> None:
         LOG.warning("the report of this batch was not kept: %s", error)
 
 
-def checks(settings: Settings) -> Sequence[Check]:
-    """What `dailies doctor` looks at."""
+def checks(settings: Settings, *, amiss: Mapping[str, str] = NOTHING_AMISS) -> Sequence[Check]:
+    """What `dailies doctor` looks at. `amiss` are variables that cannot be used, and why: they come first, for nothing
+    is rendered with them; everything else is looked at as if they were not set."""
 
     def database() -> DatabaseFacts:
         return database_facts(settings.database_url)
 
-    return examine(
+    unusable = []
+    for variable, why in amiss.items():
+        detail, _, remedy = why.rpartition("; ")
+        name = variable.removeprefix("DAILIES_").lower()
+        unusable.append(Check(name, "missing", detail or why, remedy if detail else "", vital=True))
+    found = examine(
         home=settings.home,
         ffmpeg=settings.ffmpeg,
         weights=settings.weights,
@@ -357,3 +365,4 @@ def checks(settings: Settings) -> Sequence[Check]:
         c2pa=settings.c2pa,
         encoder=settings.encoder,
     )
+    return [*unusable, *found]

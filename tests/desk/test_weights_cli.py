@@ -299,3 +299,22 @@ def test_convert_makes_safetensors(run: Run, weights: Path) -> None:
     assert json.loads(run("verify", weights / "b.safetensors", "--json").stdout)["files"][0]["against"] == "lock"
     assert "exists already" in run("convert", weights / "a.ckpt", "-o", weights / "b.safetensors", code=1).stderr
     assert "is not a file" in run("convert", weights / "none.ckpt", code=2).stderr
+
+
+def test_rubbish_is_not_listed_as_installed(run: Run, weights: Path) -> None:
+    """Files of RIFE that are none, in either form: `installed` is empty, and a sentence says what each is."""
+    for folder, files in {
+        "rife-4.25": {"flownet.safetensors": "rubbish"},
+        "rife-v4.6": {"flownet.param": "7767517\n1 1\nInput in 0\n", "flownet.bin": "xx"},
+    }.items():
+        (weights / folder).mkdir(parents=True)
+        for name, text in files.items():
+            (weights / folder / name).write_text(text)
+    found = {entry["name"]: entry for entry in json.loads(run("list", "--json").stdout)["interpolators"]}
+    assert found["rife-4.25"]["installed"] == found["rife-4.6"]["installed"] == []
+    assert "flownet.safetensors" in found["rife-4.25"]["problem"]
+    assert "line 3 is no layer" in found["rife-4.6"]["problem"]
+    assert found["rife-4.26"]["problem"] == ""
+    told = run("list")
+    assert re.search(r"^rife-4.6 +4.6 +MIT +no", told.stdout, re.M)
+    assert "line 3 is no layer" in " ".join(told.stderr.split())
