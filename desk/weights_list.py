@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from desk.show import OUT, document, print_rows, say
 from models.cards import Card, broken_cards, cards_with
-from models.headers import WeightsError
+from models.headers import WeightsError, read_header
 from models.installed import Weights, installed
 from models.interface import EngineError
 from models.interpolator_cards import FILE, find_torch, interpolator_cards
@@ -151,11 +151,14 @@ def _described(card: Card, weights: Path, device: DeviceFacts) -> dict[str, Any]
 
 
 def _found(card: Card, weights: Path) -> tuple[Weights | None, str]:
-    """The installed files; else what is missing or wrong."""
+    """The installed files; else what is missing or wrong. Their headers are read: a rubbish file is none."""
     if not card.pipeline:
         return None, ""
     try:
-        return installed(card, weights), ""
+        found = installed(card, weights)
+        for path in found.files():
+            read_header(path)
+        return found, ""
     except EngineError as error:
         return None, str(error)
 

@@ -96,19 +96,26 @@ def test_list_says_what_is_installed_and_in_which_form(run: Run, weights: Path) 
     pytest.importorskip("gguf")
     import tiny_models
 
-    for called in ("whole", "single", "gguf", "half"):
+    for called in ("whole", "single", "gguf", "half", "rubbish"):
         install(weights, "wan2.1-i2v", "wan2.1-i2v-14b-720p", called=called)
     tiny_models.single_file(weights / "single", weights / "single" / "model.safetensors")
     tiny_models.gguf_file(weights / "gguf", weights / "gguf" / "model.gguf")
     shutil.rmtree(weights / "half" / "vae")
+    spoilt = next((weights / "rubbish" / "vae").glob("*.safetensors"))
+    spoilt.write_bytes(b"<html>no such file</html>")
     models = {model["name"]: model for model in json.loads(run("list", "--json").stdout)["models"]}
-    found = {name: (models[name]["installed"], models[name]["form"]) for name in ("whole", "single", "gguf", "half")}
+    found = {
+        name: (models[name]["installed"], models[name]["form"])
+        for name in ("whole", "single", "gguf", "half", "rubbish")
+    }
     assert found == {
         "whole": ("yes", "diffusers"),
         "single": ("yes", "safetensors"),
         "gguf": ("yes", "gguf"),
         "half": ("partly", ""),
+        "rubbish": ("partly", ""),
     }
+    assert str(spoilt) in models["rubbish"]["problem"]
     assert models["whole"]["card"] == str(weights / "whole" / "card.toml")
     assert models["wan2.1-t2v-14b"]["card"] == ""
     assert "VAE" in models["half"]["problem"]
