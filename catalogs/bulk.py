@@ -49,6 +49,8 @@ class Found(NamedTuple):
     """As the catalogue spells it."""
     digest: str
     """Empty for one that came in before digests were kept."""
+    retaken: Mapping[str, Any]
+    """What the last list says of fields that a retake has changed since."""
 
 
 def alone(session: Session, *, count: int) -> None:
@@ -75,7 +77,7 @@ def spellings(session: Session, shows: Iterable[str]) -> dict[str, str]:
 def standing(session: Session, show: str, codes: Sequence[str]) -> Iterator[tuple[str, Found]]:
     """Those of the shots (all folded) that the catalogue has, by code."""
     connection = session.connection()
-    query = select(SHOTS.c.code_folded, SHOTS.c.id, SHOTS.c.code, SHOTS.c.digest).where(
+    query = select(SHOTS.c.code_folded, SHOTS.c.id, SHOTS.c.code, SHOTS.c.digest, SHOTS.c.retaken).where(
         SHOTS.c.show_folded == show, SHOTS.c.code_folded.in_(bindparam("codes", expanding=True))
     )
     for some in parts(codes):
@@ -149,6 +151,12 @@ def revise(session: Session, ids: Sequence[int]) -> None:
 def digest_anew(session: Session, digests: Mapping[int, str]) -> None:
     """Keep digests, by the shot's id, of requests that have not changed."""
     rows = ({"known": key, "digest": one} for key, one in digests.items())
+    _many(session.connection(), update(SHOTS).where(SHOTS.c.id == bindparam("known")), rows, lambda _: None)
+
+
+def retaken_anew(session: Session, said: Mapping[int, Mapping[str, Any]]) -> None:
+    """Keep, by the shot's id, what a list says of fields that a retake changed."""
+    rows = ({"known": key, "retaken": dict(one)} for key, one in said.items())
     _many(session.connection(), update(SHOTS).where(SHOTS.c.id == bindparam("known")), rows, lambda _: None)
 
 

@@ -31,6 +31,7 @@ from catalogs.sessions import Sessions
 from catalogs.shot import Shot
 from catalogs.submission import Asked, Mode, SubmissionResult, take_in
 from catalogs.tables import ShotRow, SubmissionRow, TakeRow
+from catalogs.verdicts import Verdicts
 from catalogs.versions import ShotVersions, shot_versions
 
 
@@ -71,6 +72,8 @@ class Catalogue:
         self._sessions = Sessions(engine)
         self.nights = Nights(self._sessions)
         """Batches, runs, attempts and timings."""
+        self.verdicts = Verdicts(self._sessions)
+        """Approving, omitting, sending back, and the history of that."""
 
     def __enter__(self) -> Self:
         return self
@@ -196,12 +199,14 @@ class Catalogue:
     def settle_shot(self, take: Take) -> None:
         """A take turned out to be what the shot asks for, and finished: the shot stands where the take does.
 
+        One that was approved or omitted stays so: the approved version may be an older one.
         Raises CatalogueError if the catalogue has no such take.
         """
 
         def work(session: Session) -> None:
             row = take_row(session, take)
-            row.shot.status, row.shot.error, row.shot.updated_at = row.status, "", datetime.now(UTC)
+            if row.shot.status not in (Status.APPROVED.value, Status.OMITTED.value):
+                row.shot.status, row.shot.error, row.shot.updated_at = row.status, "", datetime.now(UTC)
 
         self._sessions.write(work)
 

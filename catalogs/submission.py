@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from catalogs import bulk
+from catalogs import changes as retakes
 from catalogs.bulk import Found
 from catalogs.cells import Difference, differences
 from catalogs.digests import alike, digest
@@ -54,6 +55,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A shot that a retake changed, and whose list has nothing new to say of that."""
+
+    shot: str
+    """`SHOW/CODE`."""
+    changes: tuple[retakes.Change, ...]
+    """What the list says, and what stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubmissionResult:
     """What a submission did, or in a dry run would do. All names are `SHOW/CODE`, in the order given."""
 
@@ -67,6 +78,8 @@ class SubmissionResult:
     """Shots that stood there exactly so."""
     changes: tuple[Change, ...] = ()
     """The changed shots, one by one."""
+    kept: tuple[Kept, ...] = ()
+    """Shots of which the list says what it said before a retake changed it: the retake's word stays."""
     absent: tuple[str, ...] = ()
     """Shots of the same shows that the catalogue has and the submission has not, by code; dry runs alone tell."""
 
@@ -126,6 +139,12 @@ class _Held:
     """Place -> what stands there, of the changed ones."""
     status: dict[int, Status] = field(default_factory=dict)
     """Likewise, where it stands."""
+    asks: dict[int, Shot] = field(default_factory=dict)
+    """Place -> what the list asks for, of shots that a retake has changed, which the list may know nothing of."""
+    kept: dict[int, tuple[retakes.Change, ...]] = field(default_factory=dict)
+    """Likewise, what stays as the retake left it."""
+    retaken: dict[int, dict[str, retakes.Value]] = field(default_factory=dict)
+    """Likewise, what the list says of that: the row's column of this name, from now on."""
     stale: list[int] = field(default_factory=list)
     """Places of shots that are as asked for, and whose digest does not say so."""
     takes: Mapping[int, int] = field(default_factory=dict)
@@ -133,6 +152,8 @@ class _Held:
 
     def spelt(self, place: int) -> Shot:
         """The shot in the catalogue's spelling: folders carry it already, and some file systems ignore case."""
+        if place in self.asks:
+            return self.asks[place]
         shot, key = self.asked.shots[place], self.asked.keys[place]
         found = self.found.get(key)
         show, code = self.shows.get(key[0], shot.show), found.code if found else shot.code
@@ -160,6 +181,9 @@ def take_in(session: Session, asked: Asked, *, write: bool) -> SubmissionResult:
     result = _result(session, held)
     asked.ready(result)
     if write:
+        # the list has spoken of the others anew
+        spoken = {place: said for place, said in held.retaken.items() if said != held.found[asked.keys[place]].retaken}
+        bulk.retaken_anew(session, {held.found[asked.keys[place]].id: said for place, said in spoken.items()})
         bulk.digest_anew(session, {held.found[asked.keys[place]].id: asked.digests[place] for place in held.stale})
     if write and (result.new or result.changed or asked.claim):
         _write(session, held, result)
@@ -178,12 +202,15 @@ def _hold(session: Session, asked: Asked, *, lock: bool) -> _Held:
     places: dict[int, int] = {}
     for place, (key, wanted) in enumerate(zip(asked.keys, asked.digests, strict=True)):
         one = found.get(key)
-        if one is not None and one.digest != wanted:
+        if one is not None and (one.digest != wanted or one.retaken):
             places.setdefault(one.id, place)
     asked.said("compared", len(asked.shots) - len(places), len(asked.shots))
     for row in bulk.whole(session, list(places), lock=lock):
         place, before = places[row.id], shot_value(row)
         asks = held.spelt(place)
+        if row.retaken:
+            asks, held.kept[place], held.retaken[place] = retakes.over_the_list(asks, before, row.retaken)
+            held.asks[place] = asks
         # a digest of an older release, or none: the requests themselves decide
         if before == asks or alike(before, asks):
             held.stale.append(place)
@@ -256,6 +283,7 @@ def _result(session: Session, held: _Held) -> SubmissionResult:
         changed=tuple(change.shot for change in changes),
         unchanged=tuple(name for place, name in enumerate(names) if place not in new and place not in held.before),
         changes=tuple(changes),
+        kept=tuple(Kept(names[place], kept) for place, kept in sorted(held.kept.items()) if kept),
         absent=tuple(absent),
     )
 

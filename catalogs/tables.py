@@ -7,8 +7,7 @@ A change here needs a migration in catalogs/migrations/versions and a new SCHEMA
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from enum import StrEnum
+from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -16,7 +15,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Date,
-    DateTime,
     Double,
     ForeignKey,
     Index,
@@ -27,14 +25,14 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator
 
+from catalogs.column_types import RANKS, UtcDateTime, one_of
 from catalogs.footage import Severity, Status
 from catalogs.night import OPEN, AttemptStatus, BatchStatus, Stage
+from catalogs.verdict import Decision
 
-SCHEMA: Final = "0006"
+SCHEMA: Final = "0007"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
 
 VERSION_TABLE: Final = "dailies_schema"
@@ -49,31 +47,6 @@ NAMES: Final = {
 }
 """Every constraint has a name that we chose, so that a migration can drop it on any database."""
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time. SQLite keeps no zone, so UTC is put back on reading; naive values are refused."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be stored; use datetime.now(UTC)")
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    allowed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({allowed})", name=column)
-
-
-RANKS: Final = String(220).with_variant(String(220, collation="C"), "postgresql")
-"""A text that sorts by its characters' numbers, whatever language a PostgreSQL speaks; SQLite knows nothing else."""
 
 _OPEN: Final = f"status IN ({', '.join(repr(status.value) for status in OPEN)})"
 
@@ -155,6 +128,8 @@ class ShotRow(Base):
     notes: Mapped[str] = mapped_column(Text)
     submitted_by: Mapped[str] = mapped_column(Text)
     extra: Mapped[list[list[str]]] = mapped_column(JSON)
+    retaken: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    """What the last list says of fields that a retake has changed since."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     digest: Mapped[str] = mapped_column(String(40), server_default="")
@@ -173,7 +148,7 @@ class ShotRow(Base):
         # a listing is one range of these for each status: they are the order in which shots are rendered
         Index(None, "status", "rank"),
         Index(None, "show_folded", "status", "rank"),
-        _one_of("status", Status),
+        one_of("status", Status),
         CheckConstraint("priority BETWEEN 1 AND 99", name="priority"),
         CheckConstraint("frames >= 1", name="frames"),
     )
@@ -210,7 +185,7 @@ class TakeRow(Base):
     __table_args__ = (
         UniqueConstraint("shot_id", "version"),
         Index(None, "key"),
-        _one_of("status", Status),
+        one_of("status", Status),
         CheckConstraint("version >= 1", name="version"),
     )
 
@@ -275,7 +250,38 @@ class FindingRow(Base):
     """The finding's limit; LIMIT is a word of SQL."""
     subject: Mapped[str] = mapped_column(Text)
 
-    __table_args__ = (_one_of("severity", Severity),)
+    __table_args__ = (one_of("severity", Severity),)
+
+
+class VerdictRow(Base):
+    """One verdict on a shot; append-only. Written under a lock on the shot."""
+
+    __tablename__ = "verdicts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shot_id: Mapped[int] = mapped_column(ForeignKey("shots.id"), index=True)
+    version: Mapped[int | None]
+    """Null where the shot had no take yet."""
+    decision: Mapped[str] = mapped_column(String(16))
+    decided_by: Mapped[str] = mapped_column(Text)
+    decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    note: Mapped[str] = mapped_column(Text)
+    changes: Mapped[list[list[Any]]] = mapped_column(JSON)
+    """Field, old and new value of each."""
+    takes: Mapped[list[list[Any]]] = mapped_column(JSON)
+    """Version, status before and after, of each whose status it changed."""
+    status_before: Mapped[str] = mapped_column(String(16))
+    error_before: Mapped[str] = mapped_column(Text)
+    status_after: Mapped[str] = mapped_column(String(16))
+    revision: Mapped[int]
+    """The shot's revision after it."""
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("verdicts.id"), unique=True)
+    """The verdict that it takes back: each at most once, whoever asks at the same time."""
+
+    __table_args__ = (
+        one_of("decision", Decision),
+        CheckConstraint("(decision = 'undo') = (undoes IS NOT NULL)", name="undoes"),
+    )
 
 
 class BatchRow(Base):
@@ -298,7 +304,7 @@ class BatchRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
-        _one_of("status", BatchStatus),
+        one_of("status", BatchStatus),
         CheckConstraint("(status = 'ended') = (slot IS NULL) AND (slot IS NULL OR slot = 1)", name="slot"),
     )
 
@@ -321,7 +327,7 @@ class RunRow(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    __table_args__ = (_one_of("stage", Stage),)
+    __table_args__ = (one_of("stage", Stage),)
 
 
 class AttemptRow(Base):
@@ -354,8 +360,8 @@ class AttemptRow(Base):
         Index(None, "batch_id", "reel"),
         # At most one open attempt of a shot: not only our code says so.
         Index("uq_attempts_open", "shot_id", unique=True, sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
-        _one_of("stage", Stage),
-        _one_of("status", AttemptStatus),
+        one_of("stage", Stage),
+        one_of("status", AttemptStatus),
     )
 
 

@@ -141,8 +141,9 @@ def native_frames_needed(frames: int, *, native: Fraction, delivery: Fraction, s
 DROPPED = {Fraction(30000, 1001): 2, Fraction(60000, 1001): 4}
 """Rates counted in drop-frame timecode, and the labels left out at each minute that 10 does not divide."""
 
-FASTEST_TIMECODE = 60
-"""Nominal frames per second up to which a container gets a timecode track: the frames of a label have two digits."""
+TIMECODE_RATES = tuple(sorted((*DELIVERY_RATES, Fraction(48000, 1001))))
+"""Rates that timecode is defined for (SMPTE ST 12-1): the named ones, and 47.952. At 12 or 15 programs count in ways of
+their own, so there is none."""
 
 
 def timecode(frame: int, rate: Fraction) -> str:
@@ -165,5 +166,16 @@ def timecode(frame: int, rate: Fraction) -> str:
 
 
 def has_timecode(rate: Fraction) -> bool:
-    """Whether a rate has timecode that editors agree on: whole, or whole times 1000/1001, up to 60."""
-    return 1 <= round(rate) <= FASTEST_TIMECODE and rate in (round(rate), Fraction(round(rate) * 1000, 1001))
+    """Whether a rate has timecode that editors agree on: in tracks, edit lists and lists of versions alike."""
+    return rate in TIMECODE_RATES
+
+
+def is_dropped(rate: Fraction) -> bool:
+    """Whether timecode of the rate leaves out numbers, to stay with the clock."""
+    return rate in DROPPED
+
+
+def frames_at_hour(rate: Fraction, hours: int = 1) -> int:
+    """Frame that timecode labels with the full hour: 86400 at 24 and 23.976, 107892 at 29.97 (drop-frame)."""
+    # numbers are left out at 54 of an hour's minutes
+    return hours * (3600 * max(1, round(rate)) - 54 * DROPPED.get(rate, 0))

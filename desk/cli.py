@@ -20,6 +20,7 @@ from desk.export_cli import export
 from desk.inspect_cli import inspect
 from desk.retime_cli import retime
 from desk.submit_cli import submit
+from desk.verdict_cli import approve, history, omit, retake, undo
 from desk.weights_cli import app as weights_app
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ app.command()(export)
 app.command()(retime)
 app.command()(encode)
 app.command()(inspect)
+for verdict in (approve, omit, retake, undo, history):
+    app.command()(verdict)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Shots = Annotated[
@@ -260,9 +263,11 @@ def doctor(as_json: AsJson = False) -> None:
     """Is this machine ready? Each check with its remedy."""
     from desk import show as view
     from flows import planning
+    from flows.settings import Settings
     from tasks.doctor import ready
 
-    checks = planning.checks(_settings())
+    amiss: dict[str, str] = {}
+    checks = planning.checks(Settings.read(amiss=amiss), amiss=amiss)
     view.checks(checks, as_json=as_json)
     raise typer.Exit(ALL_WELL if ready(checks) else NOT_READY)
 

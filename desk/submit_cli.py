@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from catalogs.problems import Problem
-    from catalogs.submission import SubmissionResult
+    from catalogs.submission import Kept, SubmissionResult
     from flows.lists import Outcome
 
 TAKEN, REFUSED = 0, 2
@@ -89,10 +89,16 @@ def submission_json(outcome: Outcome) -> dict[str, Any]:
             for change in (result.changes if result else ())
         ],
         "absent": list(result.absent) if result else [],
+        "kept": [_kept_json(kept) for kept in (result.kept if result else ())],
         "superseded": result.superseded if result else 0,
         "errors": [_problem_json(problem) for problem in outcome.errors],
         "warnings": [_problem_json(problem) for problem in outcome.warnings],
     }
+
+
+def _kept_json(kept: Kept) -> dict[str, Any]:
+    changes = [{"field": one.field, "listed": one.old, "now": one.new} for one in kept.changes]
+    return {"shot": kept.shot, "changes": changes}
 
 
 def _problem_json(problem: Problem) -> dict[str, Any]:
@@ -114,6 +120,9 @@ def _told(outcome: Outcome, *, dry_run: bool) -> None:
         return
     if dry_run:
         _difference(result)
+    for kept in result.kept:
+        fields = ", ".join(f"{one.field.replace('_', ' ')} {one.new!r}" for one in kept.changes)
+        say(f"{kept.shot} keeps what a retake changed since the last list: {fields}.", on=OUT)
     if not result.new and not result.changed:
         there = counted(len(result.unchanged), "shot")
         say(

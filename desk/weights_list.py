@@ -1,6 +1,6 @@
 """`dailies weights list`: every model with what of it is installed, and how it would run on this machine.
 
-Knows: cards, the weights folder, the device. Does not know: torch, what is inside a file: `verify` looks there.
+Knows: cards, the weights folder, the device. Does not know: torch, hashes: `verify` looks at those.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from typing import Any, Final
 
 from desk.show import OUT, document, print_rows, say
 from models.cards import Card, broken_cards, cards_with
-from models.headers import WeightsError
+from models.headers import WeightsError, read_header
 from models.installed import Weights, installed
 from models.interface import EngineError
 from models.interpolator_cards import FILE, find_torch, interpolator_cards
 from models.layout import index_shards
 from models.lora_cards import LoraCard, lora_cards
 from models.memory import DeviceFacts
-from models.rife_verify import card_of_ncnn, origin
+from models.rife_verify import card_of_ncnn, origin, problems
 from models.rife_wheel import FILES
 from models.weights import model_folder
 from models.weights_lock import read_lock
 from tasks.diffusion import device_facts, device_name, quantised
 from tasks.fitting import Fit, fit
+
+_WEIGHTS: Final = next(name for name in FILES if name.endswith(".bin"))
 
 _SPARE: Final = ("engine", "VRAM best", "VRAM least", "licence", "GB")
 """Columns that a narrow terminal does without, the first to go first."""
@@ -67,6 +69,9 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
     OUT.print()
     versions = [_version(entry) for entry in found["interpolators"]]
     print_rows(("RIFE", "network", "licence", "installed", "known"), versions, spare=("network", "licence"))
+    for entry in found["interpolators"]:
+        if entry["problem"]:
+            say(f"{entry['name']}: {entry['problem']}", "yellow")
     device = found["device"]
     ram = f"{device['free_ram'] / 1e9:.1f} GB of system memory free"
     vram = f"{device['free_vram'] / 1e9:.1f} of {device['total_vram'] / 1e9:.1f} GB free, "
@@ -146,11 +151,14 @@ def _described(card: Card, weights: Path, device: DeviceFacts) -> dict[str, Any]
 
 
 def _found(card: Card, weights: Path) -> tuple[Weights | None, str]:
-    """The installed files; else what is missing or wrong."""
+    """The installed files; else what is missing or wrong. Their headers are read: a rubbish file is none."""
     if not card.pipeline:
         return None, ""
     try:
-        return installed(card, weights), ""
+        found = installed(card, weights)
+        for path in found.files():
+            read_header(path)
+        return found, ""
     except EngineError as error:
         return None, str(error)
 
@@ -198,6 +206,11 @@ def _interpolators(weights: Path) -> list[dict[str, Any]]:
         card = cards.get(name)
         file = next(iter(find_torch(weights, name)), None) if card else None
         paths = {"safetensors": file, "ncnn": folders.get(name)}
+        wrong = {
+            form: "; ".join(problems([path if form == "safetensors" else path / _WEIGHTS], weights))
+            for form, path in paths.items()
+            if path
+        }
         entry = lock.get(f"{name}/{FILE}") if file else None
         made_of = origin(entry.source) if entry else ""
         from_card = card is not None and made_of in [published.sha256 for published in card.files]
@@ -207,7 +220,8 @@ def _interpolators(weights: Path) -> list[dict[str, Any]]:
                 "title": card.title if card else "",
                 "licence": card.licence if card else "",
                 "architecture": card.architecture if card else "",
-                "installed": [form for form, path in paths.items() if path],
+                "installed": [form for form, why in wrong.items() if not why],
+                "problem": "; ".join(filter(None, wrong.values())),
                 "paths": {form: str(path) for form, path in paths.items() if path},
                 "sha256": entry.sha256 if entry else "",
                 "known": "card" if from_card else "lock" if entry else "",

@@ -16,7 +16,7 @@ from catalogs.footage import Take
 from catalogs.shot import Shot
 from catalogs.store import Catalogue, ShotRecord
 from flows.patience import patient
-from flows.planning import FINISHED
+from flows.planning import FINISHED, check_encoder
 from flows.reports import report
 from flows.settings import Settings
 from models.interface import FrameInterpolator, GeneratorSpec, Shape
@@ -87,11 +87,14 @@ class Begun:
 def make_ready(record: ShotRecord, settings: Settings, wishes: Wishes) -> Ready:
     """Everything that can be found out before the shot's turn comes.
 
-    Raises EngineError or StepError, and MachineNotReadyError if what retimes or signs every shot here cannot.
+    Raises EngineError or StepError, and MachineNotReadyError if what retimes, encodes or signs every shot here
+    cannot.
     """
     shot, required = record.shot, wishes.require_rife
     if settings.c2pa:
         signer(settings.c2pa)  # it may have expired since the batch began
+    if settings.finishes_here:
+        check_encoder(settings, [shot])  # before hours of generating, not after
     interpolator = shot_interpolator(shot, settings.weights, wish=settings.retimer, require_rife=required)
     prepared = prepare(
         shot,

@@ -20,6 +20,7 @@ from catalogs.database import DatabaseFacts
 from catalogs.database import examine as database_facts
 from catalogs.footage import Status
 from catalogs.night import AttemptStatus
+from catalogs.shot import Shot
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
 from flows.prefect_server import house_url
 from flows.settings import Settings
@@ -55,6 +56,8 @@ RUNNING, INTERRUPTED = "running", "interrupted"
 TOLD: Final = 100
 """Shots of a status that are named; where a million failed, a sentence about each helps nobody."""
 
+NOTHING_AMISS: Final[Mapping[str, str]] = {}
+
 BATCHES: Final = "batches"
 """Folder in the home that keeps the report of every batch."""
 
@@ -82,10 +85,9 @@ def names_to_render(
         records = [record for record in records if not _running(settings, record)]
     for record in records:
         if record.status is Status.OMITTED:
-            raise PlanError(f"{record.shot.name} was omitted; submit it again to bring it back")
+            raise PlanError(f"{record.shot.name} was omitted; `dailies undo {record.shot.name}` brings it back")
     # here, and not for nights: whoever dispatches them needs no card, the workers do
-    if settings.encoder == NVENC and any(one.kind == "h265" for record in records for one in record.shot.deliveries):
-        nvenc.require(settings.ffmpeg)
+    check_encoder(settings, [record.shot for record in records])
     return [record.shot.name for record in records]
 
 
@@ -101,6 +103,12 @@ def check_signer(settings: Settings) -> None:
     """Raise MachineNotReadyError if deliverables are to be signed and cannot be: said before hours of rendering."""
     if settings.c2pa:
         signer(settings.c2pa, trial=True)
+
+
+def check_encoder(settings: Settings, shots: Sequence[Shot]) -> None:
+    """Raise MachineNotReadyError if H.265 of one of these is to be made by NVENC, and NVENC does not encode here."""
+    if settings.encoder == NVENC and any(one.kind == "h265" for shot in shots for one in shot.deliveries):
+        nvenc.require(settings.ffmpeg)
 
 
 def check_engine(settings: Settings) -> None:
@@ -340,13 +348,19 @@ def keep_report(folder: Path, document: Mapping[str, Any]) -> None:
         LOG.warning("the report of this batch was not kept: %s", error)
 
 
-def checks(settings: Settings) -> Sequence[Check]:
-    """What `dailies doctor` looks at."""
+def checks(settings: Settings, *, amiss: Mapping[str, str] = NOTHING_AMISS) -> Sequence[Check]:
+    """What `dailies doctor` looks at. `amiss` are variables that cannot be used, and why: they come first, for nothing
+    is rendered with them; everything else is looked at as if they were not set."""
 
     def database() -> DatabaseFacts:
         return database_facts(settings.database_url)
 
-    return examine(
+    unusable = []
+    for variable, why in amiss.items():
+        detail, _, remedy = why.rpartition("; ")
+        name = variable.removeprefix("DAILIES_").lower()
+        unusable.append(Check(name, "missing", detail or why, remedy if detail else "", vital=True))
+    found = examine(
         home=settings.home,
         ffmpeg=settings.ffmpeg,
         weights=settings.weights,
@@ -355,3 +369,4 @@ def checks(settings: Settings) -> Sequence[Check]:
         c2pa=settings.c2pa,
         encoder=settings.encoder,
     )
+    return [*unusable, *found]

@@ -36,7 +36,7 @@ from flows.turns import Turns, lines
 from flows.watching import progress_artifact
 from models.interface import EngineError, WindowStopped
 from tasks import engines, retimers
-from tasks.errors import BusyError, StepError
+from tasks.errors import BusyError, MachineNotReadyError, StepError
 from tasks.keep import sole_owner
 from tasks.stopping import STOPPING
 from tasks.transient import is_transient
@@ -155,7 +155,7 @@ def render_shot(
                 outcome = _render(catalogue.find(name), catalogue, settings, wishes)
         except (BusyError, ShotTakenError) as error:  # the shot is another run's: it is not ours to mark
             outcome = bare_report(name, error=str(error), status=Status.RENDERING)
-        except (StepError, EngineError) as error:  # before there was a take
+        except (StepError, EngineError, MachineNotReadyError) as error:  # before there was a take
             catalogue.fail_shot(name, str(error))
             outcome = bare_report(name, error=str(error))
     if outcome["error"]:
@@ -192,7 +192,7 @@ def _render(record: ShotRecord, catalogue: Catalogue, settings: Settings, wishes
     except WindowStopped as error:  # not a failure: the take goes on where it was left
         catalogue.leave_take(begun.take)
         return report(plan, status=Status.RENDERING, error=str(error), seconds=seconds)
-    except (StepError, EngineError) as error:
+    except (StepError, EngineError, MachineNotReadyError) as error:
         message = named(str(error), plan)
         catalogue.fail_take(begun.take, error=message, seconds=seconds, transient=is_transient(error))
         return report(plan, status=Status.FAILED, error=message, seconds=seconds)

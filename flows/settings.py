@@ -7,10 +7,10 @@ run of a worker reads it before anything else.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from flows.window import Window, machine_timezone
 from models.retimers import ANY, RetimerWish, RetimerWishError, parse_wish
@@ -38,7 +38,8 @@ VARIABLES: Mapping[str, str] = {
 
 WORKER: Final = "DAILIES_WORKER"
 WORKER_PID: Final = "DAILIES_WORKER_PID"
-# these two are no settings: a worker sets them for the runs that it starts
+HOUSE: Final = "DAILIES_HOUSE"
+# these three are no settings: a worker sets the first two for the runs that it starts, a house the last
 
 
 def worker_variables(name: str) -> dict[str, str]:
@@ -70,6 +71,9 @@ MOST_PATIENCE: Final = 86_400
 
 MOST_WORKERS: Final = 64
 """Most shots that one machine finishes at once: each holds decoded frames and three encoders."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +108,33 @@ class Settings:
     """Who encodes H.265: `nvenc`, or empty for x265."""
     worker: str = ""
     """Name of the worker that started this process, such as `gpu-0`; empty if none did."""
+    house: bool = False
+    """Whether a house started that worker: one that finishes shots then stands beside it."""
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
+    def read(cls, environment: Mapping[str, str] | None = None, *, amiss: dict[str, str] | None = None) -> Settings:
         """Settings from the environment (default: the process's). An empty variable counts as unset.
 
         Raises MachineNotReadyError for a value that cannot be used, such as a home whose path cannot stand in a
-        database URL.
+        database URL. With `amiss` a variable that cannot be used counts as unset too, and why is put there by its name;
+        all but the home, without which there is nothing to look at.
         """
         given = {name: value for name, value in (environment or os.environ).items() if value}
         home = Path(given.get("DAILIES_HOME", "dailies-home")).expanduser().absolute()
         if "?" in str(home):
             raise MachineNotReadyError(f"DAILIES_HOME must not hold a question mark: {home}")
         plates = given.get("DAILIES_PLATES")
+
+        def usable(read: Callable[..., T], *names: str) -> T:
+            try:
+                return read(*(given.get(name, "") for name in names))
+            except MachineNotReadyError as error:
+                if amiss is None:
+                    raise
+                said = str(error)
+                amiss[next((name for name in names if said.startswith(name)), names[0])] = said
+                return read(*("" for _ in names))
+
         return cls(
             home=home,
             database_url=_anchored(given.get("DAILIES_DATABASE_URL") or f"sqlite:///{home / 'catalogue.sqlite'}"),
@@ -124,14 +142,15 @@ class Settings:
             weights=Path(given.get("DAILIES_WEIGHTS", str(home / "weights"))).expanduser().absolute(),
             plates=Path(plates).expanduser().absolute() if plates else None,
             engine=given.get("DAILIES_ENGINE", ""),
-            retimer=_wish(given.get("DAILIES_RETIMER", "")),
-            c2pa=_identity(given.get("DAILIES_C2PA_CERT", ""), given.get("DAILIES_C2PA_KEY", "")),
-            night=Window.parse(given.get("DAILIES_NIGHT", ""), zone=given.get("DAILIES_TIMEZONE", machine_timezone())),
-            notify=_blocks(given.get("DAILIES_NOTIFY", "")),
-            workers_cpu=_count(given.get("DAILIES_WORKERS_CPU", "")),
-            patience=_seconds(given.get("DAILIES_PATIENCE", "")),
-            encoder=_encoder(given.get("DAILIES_ENCODER", "")),
+            retimer=usable(_wish, "DAILIES_RETIMER"),
+            c2pa=usable(_identity, "DAILIES_C2PA_CERT", "DAILIES_C2PA_KEY"),
+            night=usable(_window, "DAILIES_NIGHT", "DAILIES_TIMEZONE"),
+            notify=usable(_blocks, "DAILIES_NOTIFY"),
+            workers_cpu=usable(_count, "DAILIES_WORKERS_CPU"),
+            patience=usable(_seconds, "DAILIES_PATIENCE"),
+            encoder=usable(_encoder, "DAILIES_ENCODER"),
             worker=given.get(WORKER, ""),
+            house=HOUSE in given,
         )
 
     def variables(self) -> dict[str, str]:
@@ -153,6 +172,11 @@ class Settings:
             "DAILIES_WORKERS_CPU": str(self.workers_cpu),
             "DAILIES_PATIENCE": f"{self.patience:g}",
         }
+
+    @property
+    def finishes_here(self) -> bool:
+        """Whether what is generated here is encoded here too; in a cluster another machine may be there for that."""
+        return self.house or not self.worker
 
     @property
     def work(self) -> Path:
@@ -183,6 +207,10 @@ def _wish(given: str) -> RetimerWish:
         return parse_wish(given)
     except RetimerWishError as error:
         raise MachineNotReadyError(f"DAILIES_RETIMER is {given!r}: {error}") from error
+
+
+def _window(given: str, zone: str) -> Window:
+    return Window.parse(given, zone=zone or machine_timezone())
 
 
 def _identity(certificate: str, key: str) -> Identity | None:
@@ -286,4 +314,4 @@ def house_environment(settings: Settings, environment: Mapping[str, str] | None 
     mine = {name: value for name, value in house.items() if name not in given}
     dropped = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_TO_API_ENABLED", "PREFECT_CLIENT_MAX_RETRIES")
     quiet = {name: value for name, value in prefect_environment(settings, given).items() if name not in dropped}
-    return {**quiet, **mine, **settings.variables()}
+    return {**quiet, **mine, **settings.variables(), HOUSE: "1"}

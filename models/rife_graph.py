@@ -112,27 +112,34 @@ def read_graph(path: Path) -> RifeGraph:
             raw = file.read(_LARGEST + 1)
         if len(raw) > _LARGEST:
             raise ValueError(f"it has more than {_LARGEST} bytes")
-        magic, counts, *lines = raw.decode("ascii").splitlines()
+        magic, counts, *lines = [*raw.decode("ascii").splitlines(), "", ""]
         if magic.strip() != MAGIC:
             raise ValueError(f"it does not begin with {MAGIC}")
-        layers = tuple(_layer(line) for line in lines if line.strip())
-        stated = int(counts.split()[0])
-        if len(layers) != stated:
-            raise ValueError(f"it states {stated} layers and has {len(layers)}")
+        layers = tuple(_layer(number, line) for number, line in enumerate(lines, start=3) if line.strip())
+        stated = next(iter(counts.split()), "")
+        if stated != str(len(layers)):
+            raise ValueError(f"it states {stated[:20] or 'no'} layers and has {len(layers)}")
         made = {blob for layer in layers for blob in layer.outputs}
         if lacks := [name for name in ("in0", "in1", "in2", "out0") if name not in made]:
             raise ValueError(f"it has no {lacks[0]}")
     except OSError as error:
         raise GraphError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
-    except (ValueError, IndexError) as error:
+    except UnicodeDecodeError as error:
+        raise GraphError(f"{path} is no graph of RIFE 4 (it is no text); put the ncnn model there again") from error
+    except ValueError as error:
         raise GraphError(f"{path} is no graph of RIFE 4 ({error}); put the ncnn model there again") from error
     return RifeGraph(layers)
 
 
-def _layer(line: str) -> Layer:
-    kind, name, given, made, *rest = line.split()
+def _layer(number: int, line: str) -> Layer:
+    """The layer in a line of that number. Raises ValueError."""
+    words = line.split()
+    # ASCII digits alone: isdigit takes others, which int refuses, or takes for something else
+    if len(words) < 4 or not all(word.isascii() and word.isdigit() for word in words[2:4]):
+        raise ValueError(f"line {number} is no layer: {line[:60]!r}")
+    kind, name, given, made, *rest = words
     inputs, outputs = int(given), int(made)
-    if min(inputs, outputs) < 0 or len(rest) < inputs + outputs:
+    if len(rest) < inputs + outputs:
         raise ValueError(f"the layer {name} is cut short")
     options = tuple(rest[inputs + outputs :])
     return Layer(kind, name, tuple(rest[:inputs]), tuple(rest[inputs : inputs + outputs]), options)

@@ -14,19 +14,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Final
 
-from catalogs.timebase import rate_display
+from catalogs.timebase import TIMECODE_RATES, frames_at_hour, has_timecode, is_dropped, rate_display
 from tasks.cut import Cut
 from tasks.errors import PlanError
-from tasks.timeline import DROP_FRAME, Provenance, hour, timeline
+from tasks.timeline import Provenance, timeline
 
 REEL: Final = 8
 """Characters of a reel's name in a CMX3600 list."""
-
-RATES: Final = tuple(
-    Fraction(*pair)
-    for pair in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1))
-)
-"""Rates that have timecode, and that editors read."""
 
 _RESERVED: Final = frozenset(("AX", "BL"))
 """Reels with a meaning of their own: an unnamed source, and black."""
@@ -47,7 +41,7 @@ def edl(cut: Cut, *, provenance: Provenance) -> str:
 
     written: str = adapters.write_to_string(made, adapter_name="cmx_3600", rate=float(rate), reelname_len=REEL)
     title, _, events = written.partition("\n")
-    counting = "DROP FRAME" if rate in DROP_FRAME else "NON-DROP FRAME"
+    counting = "DROP FRAME" if is_dropped(rate) else "NON-DROP FRAME"
     return f"{title}\nFCM: {counting}\n{events}"
 
 
@@ -60,8 +54,8 @@ def _the_rate(cut: Cut) -> Fraction:
         told = "; ".join(f"{rate_display(rate)} fps: {', '.join(codes)}" for rate, codes in by_rate.items())
         raise PlanError(f"{cut.name} mixes rates, and an EDL has one ({told}); export otio instead")
     rate = cut.rates[0]
-    if rate not in RATES:
-        known = ", ".join(map(rate_display, RATES))
+    if not has_timecode(rate):
+        known = ", ".join(map(rate_display, TIMECODE_RATES))
         raise PlanError(
             f"{cut.name} runs at {rate_display(rate)} fps, which has no timecode ({known} have); export otio"
         )
@@ -72,7 +66,9 @@ def _hour_later(made: Any, rate: Fraction) -> Any:
     """The adapter writes record timecode from 0, whatever the timeline's start: a gap of an hour moves it."""
     from opentimelineio import opentime, schema
 
-    before = opentime.TimeRange(opentime.RationalTime(0, float(rate)), opentime.RationalTime(hour(rate), float(rate)))
+    before = opentime.TimeRange(
+        opentime.RationalTime(0, float(rate)), opentime.RationalTime(frames_at_hour(rate), float(rate))
+    )
     made.tracks[0].insert(0, schema.Gap(source_range=before))
     return made
 

@@ -136,6 +136,7 @@ def encode_file(plan: FileEncoding, *, ffmpeg: str, overwrite: bool = False) -> 
     """
     started = time.perf_counter()
     folder, source = plan.folder, plan.source
+    _restore(plan)
     there = [one.file for one in plan.deliveries if (folder / one.file).exists()]
     if there and not overwrite:
         raise PlanError(f"{folder / there[0]} exists already; take another folder or --slate, or add --overwrite")
@@ -199,9 +200,44 @@ def _put(plan: FileEncoding, own: Path) -> None:
         for planned in plan.deliveries:
             target = plan.folder / planned.file
             if target.is_dir() and preset(planned.kind, planned.option).sequence:
-                # a folder cannot be replaced by another in one go: the old one steps aside first
-                os.rename(target, own / f"old.{planned.file}")
-            os.replace(own / planned.file, target)
+                _exchange(own / planned.file, target)
+            else:
+                os.replace(own / planned.file, target)
         fsync_folder(plan.folder)
     except OSError as error:
         raise StepError(f"cannot write to {plan.folder}: {error.strerror or error}; check folder and disk") from error
+
+
+def _exchange(made: Path, target: Path) -> None:
+    """A folder in the place of another, which nothing does in one go: the old one steps aside, and goes last.
+
+    Whatever breaks off in between, the old one comes back: now, or if this program is killed with the next run.
+    """
+    aside = _aside(target)
+    os.rename(target, aside)
+    try:
+        os.rename(made, target)
+    except BaseException:
+        os.rename(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.replaced")
+
+
+def _restore(plan: FileEncoding) -> None:
+    """Bring back folders that an earlier run was killed while replacing; what was replaced goes. Raises StepError."""
+    for planned in plan.deliveries:
+        target = plan.folder / planned.file
+        aside = _aside(target)
+        if not aside.is_dir():
+            continue
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            continue
+        try:
+            os.rename(aside, target)
+        except OSError as error:
+            raise StepError(f"{aside} could not become {target.name} again: {error.strerror or error}") from error

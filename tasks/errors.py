@@ -50,3 +50,8 @@ class BusyError(StepError):
 
 class MachineNotReadyError(Exception):
     """This machine lacks something that every shot needs; the message names it and the remedy."""
+
+    def __init__(self, message: str = "", *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+        """Whether the same machine may have it at another time: a driver that comes back, a session that ends."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from catalogs.shot import Delivery
+from catalogs.shot import Delivery, Shot
 from catalogs.timebase import FIRST_FRAME, has_timecode, timecode
 
 EXTENSIONS: Final[Mapping[str, str]] = {
@@ -47,19 +47,26 @@ def start_timecode(kind: str, extras: tuple[str, ...], rate: Fraction) -> str:
     return timecode(FIRST_FRAME - lead_frames(extras), rate)
 
 
+def is_numbered(kind: str, rate: Fraction) -> bool:
+    """Whether a file says which frame number its first frame has: by its timecode track, or its pictures' names."""
+    return not EXTENSIONS[kind] or bool(start_timecode(kind, (), rate))
+
+
 def reel_name(kind: str, slate: str, rate: Fraction) -> str:
     """What the timecode track names as the reel: the slate. Only QuickTime's track has room for it."""
     return slate if EXTENSIONS[kind] == ".mov" and has_timecode(rate) else ""
 
 
-def special_facts(delivery: Delivery, rate: Fraction, *, encoder: str = "") -> dict[str, Any]:
-    """What of a delivery goes into its content key beside kind and option: nothing where nothing is special."""
+def special_facts(delivery: Delivery, shot: Shot, *, encoder: str = "") -> dict[str, Any]:
+    """What of a shot's delivery goes into its content key beside kind and option: nothing where nothing is special."""
     facts: dict[str, Any] = {}
     if delivery.quality:
         facts["quality"] = delivery.quality
     if delivery.extras:
         facts["extras"] = delivery.extras
-    if start := start_timecode(delivery.kind, delivery.extras, rate):
+    if "slate" in delivery.extras and (told := (shot.notes, shot.submitted_by, shot.handles)) != ("", "", 0):
+        facts["slate"] = told  # what else stands on it is in the file's name, or another master's
+    if start := start_timecode(delivery.kind, delivery.extras, shot.rate):
         facts["timecode"] = start
     if encoder:
         facts["encoder"] = encoder

@@ -46,5 +46,6 @@ def require(ffmpeg: str) -> None:
     if why := problem(ffmpeg):
         raise MachineNotReadyError(
             f"DAILIES_ENCODER asks for nvenc, and it does not encode one frame here: {why}; "
-            "use a machine whose NVIDIA card and driver have it, or unset DAILIES_ENCODER for x265"
+            "use a machine whose NVIDIA card and driver have it, or unset DAILIES_ENCODER for x265",
+            transient=True,  # drivers are loaded again, and a card has few sessions, which end
         )

@@ -4,8 +4,8 @@ Knows: shots, the rules of a model, windows, content keys, file names.
 Does not know: files, engines, the catalogue, the clock. Memory: proportional to the number of windows.
 
 A content key is the sha256 of what determines a result, down to the keys of what it is made from. Two takes that would
-show the same pixels share keys, and therefore work; nothing that pixels do not depend on (notes, priority, version)
-is in a key, except that a deliverable's file name and title carry the version.
+show the same pixels share keys, and therefore work; nothing that pixels do not depend on (priority, version) is in a
+key, except that a deliverable's file name and title carry the version. A slate's notes are in the key of its file only.
 """
 
 from __future__ import annotations
@@ -392,7 +392,7 @@ def _planned(
             option=delivery.option,
             size=size,
             file=file,
-            **special_facts(delivery, shot.rate, encoder=own),
+            **special_facts(delivery, shot, encoder=own),
         )
         planned.append(
             PlannedDelivery(delivery.kind, delivery.option, file, key, delivery.quality, delivery.extras, own)

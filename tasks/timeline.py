@@ -3,43 +3,31 @@
 Knows: how frames, rates, handles and files become clips, gaps and media references. Does not know: which version
 stands where (tasks.cut), EDLs (tasks.edl), the catalogue. Memory: a few kilobytes a clip.
 
-A file's first frame is frame 1001 of its shot, handles included, which is what its timecode track and the numbers of
-its pictures say. `available_range` is the file, `source_range` the part between the handles. A review copy may begin
-with a slate, which is then frame 1000. OTIO keeps rates as floating point numbers: 24000/1001 is the nearest of them,
-and stands as `N/D` in the metadata.
+A file's first frame is frame 1001 of its shot, handles included, where its timecode track or the numbers of its
+pictures say so, and frame 0 where nothing does (WebM, and rates without timecode): what a program that opens the file
+counts. `available_range` is the file, `source_range` the part between the handles, in the count of the file that the
+clip shows; each reference names the frame number of its first frame. A review copy may begin with a slate. OTIO keeps
+rates as floating point numbers: 24000/1001 is the nearest of them, and stands as `N/D` in the metadata.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 from catalogs.footage import Deliverable
-from catalogs.timebase import FIRST_FRAME, rate_text
+from catalogs.timebase import FIRST_FRAME, frames_at_hour, rate_text
 from catalogs.versions import Version
 from tasks.cut import Cut, Entry, slate_of
+from tasks.naming import is_numbered
 
 START_HOUR: Final = 1
 """Hour of timecode at which a cut begins, so that there is room before it."""
 
-DROP_FRAME: Final = (Fraction(30000, 1001), Fraction(60000, 1001))
-"""Rates whose timecode leaves out numbers, to stay with the clock (SMPTE ST 12-1)."""
-
 Provenance = Mapping[str, Mapping[str, Any]]
 """By slate, what a manifest says of how a version was made (tasks.disclosure.provenance)."""
-
-
-def hour(rate: Fraction, hours: int = START_HOUR) -> int:
-    """Frames at which timecode of `rate` reads that hour: 86400 at 24 and 23.976, 107892 at 29.97 (drop-frame)."""
-    nominal = round(rate)
-    frames = hours * 3600 * nominal
-    if rate in DROP_FRAME:
-        # two numbers in each minute but every tenth, four at 59.94
-        frames -= hours * (60 - 6) * (nominal // 15)
-    return frames
 
 
 def timeline(cut: Cut, *, provenance: Provenance) -> Any:
@@ -48,7 +36,7 @@ def timeline(cut: Cut, *, provenance: Provenance) -> Any:
 
     made = schema.Timeline(
         name=cut.name,
-        global_start_time=opentime.RationalTime(hour(cut.rates[0]), float(cut.rates[0])),
+        global_start_time=opentime.RationalTime(frames_at_hour(cut.rates[0], START_HOUR), float(cut.rates[0])),
         metadata={"dailies": {"show": cut.show, "sequence": cut.sequence, "rates": [rate_text(r) for r in cut.rates]}},
     )
     track = schema.Track(name="V1", kind=schema.TrackKind.Video)
@@ -58,9 +46,14 @@ def timeline(cut: Cut, *, provenance: Provenance) -> Any:
     return made
 
 
+def lead_of(version: Version, deliverable: Deliverable) -> int:
+    """Frames of a file before those planned: its slate."""
+    return max(0, deliverable.frames - version.frames)
+
+
 def first_frame(version: Version, deliverable: Deliverable) -> int:
-    """Number of a file's first frame: 1001, or less if it has frames before those planned, as a slate is."""
-    return FIRST_FRAME - max(0, deliverable.frames - version.frames)
+    """What a program that opens the file counts its first frame as: 1001 less the slate, or 0 where nothing says so."""
+    return FIRST_FRAME - lead_of(version, deliverable) if is_numbered(deliverable.kind, version.rate) else 0
 
 
 def _clip(entry: Entry, version: Version, provenance: Provenance) -> Any:
@@ -68,11 +61,10 @@ def _clip(entry: Entry, version: Version, provenance: Provenance) -> Any:
 
     assert entry.deliverable is not None
     rate = float(entry.rate)
+    shown = first_frame(version, entry.deliverable) + lead_of(version, entry.deliverable) + version.handles
     clip = schema.Clip(
         name=entry.slate,
-        source_range=opentime.TimeRange(
-            opentime.RationalTime(FIRST_FRAME + version.handles, rate), opentime.RationalTime(entry.frames, rate)
-        ),
+        source_range=opentime.TimeRange(opentime.RationalTime(shown, rate), opentime.RationalTime(entry.frames, rate)),
         metadata={"dailies": _about(entry, version, provenance)},
     )
     default = schema.Clip.DEFAULT_MEDIA_KEY
@@ -93,7 +85,14 @@ def media(version: Version, deliverable: Deliverable) -> Any:
 
     rate, first = float(version.rate), first_frame(version, deliverable)
     available = opentime.TimeRange(opentime.RationalTime(first, rate), opentime.RationalTime(deliverable.frames, rate))
-    told = {"dailies": {"kind": deliverable.kind, "sha256": deliverable.sha256, "bytes": deliverable.bytes}}
+    told = {
+        "dailies": {
+            "kind": deliverable.kind,
+            "sha256": deliverable.sha256,
+            "bytes": deliverable.bytes,
+            "first_frame": FIRST_FRAME - lead_of(version, deliverable),
+        }
+    }
     if deliverable.kind in ("png", "exr"):
         return schema.ImageSequenceReference(
             target_url_base=f"{file_url(deliverable.path)}/",

@@ -18,7 +18,7 @@ import av
 
 from catalogs.errors import CatalogueUnavailableError
 from models.interface import DeviceLost
-from tasks.errors import FfmpegError, StepError
+from tasks.errors import FfmpegError, MachineNotReadyError, StepError
 from tasks.sharing import ProcessDied
 
 PASSING: Final = frozenset(
@@ -63,6 +63,8 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same may work at another time. What is not known to pass by itself is taken to stay."""
     for found in _chain(error):
         if isinstance(found, StepError) and found.transient is not None:
+            return found.transient
+        if isinstance(found, MachineNotReadyError):
             return found.transient
         if isinstance(found, FfmpegError) and found.code is not None:
             return _passing_exit(found.code)

@@ -14,7 +14,7 @@ from typing import Final
 
 from catalogs.footage import Severity
 from catalogs.shotlist import harmless
-from catalogs.timebase import FIRST_FRAME, rate_text
+from catalogs.timebase import FIRST_FRAME, has_timecode, rate_text, timecode
 from catalogs.versions import ShotVersions, Version
 from tasks.cut import best_of, slate_of
 
@@ -102,17 +102,9 @@ def _row(one: ShotVersions, version: Version, kind: str) -> dict[str, str]:
 
 def _timecodes(version: Version) -> tuple[str, str]:
     """Timecode of the first frame and of the one after the last; empty at a rate that has none."""
-    from opentimelineio import opentime
-
-    from tasks.edl import RATES
-
-    if version.rate not in RATES:
+    if not has_timecode(version.rate):
         return "", ""
-    rate = float(version.rate)
-    first, after = (
-        opentime.to_timecode(opentime.RationalTime(FIRST_FRAME + frame, rate), rate) for frame in (0, version.frames)
-    )
-    return first, after
+    return timecode(FIRST_FRAME, version.rate), timecode(FIRST_FRAME + version.frames, version.rate)
 
 
 def _time(at: datetime | None) -> str:

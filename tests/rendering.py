@@ -77,6 +77,24 @@ class House:
         return self.json("submit", str(path), "--mode", mode)
 
 
+def step(
+    command: str, folder: Path, *words: str, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """`dailies COMMAND WORDS...` with a home in the folder, and how it ended: with that exit code and no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "desk.cli", command, *words],
+        cwd=ROOT,
+        env=clean_environment(DAILIES_HOME=str(folder / "home"), **environment),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return done
+
+
 def decoded(path: Path) -> str:
     """sha256 over every decoded frame of a file, or of every picture of a folder."""
     digest = hashlib.sha256()

@@ -138,6 +138,7 @@ def test_timecode_never_stands_still(rate: Fraction, frame: int) -> None:
 
 
 def test_which_rates_have_a_timecode_track() -> None:
-    """All that have a name; none that editors would count in different ways."""
+    """All that have a name; none that editors would count in different ways, such as the 12 and 15 of animators."""
     assert all(has_timecode(rate) for rate in DELIVERY_RATES)
+    assert not any(has_timecode(Fraction(rate)) for rate in (1, 10, 12, 15, 20))
     assert not any(has_timecode(rate) for rate in (Fraction(25, 2), Fraction(120), Fraction(1001, 30), Fraction(1, 4)))

@@ -263,3 +263,26 @@ def test_a_plate_outside_the_root_is_refused(quiet: House, tmp_path: Path) -> No
     document = quiet.json("submit", str(path), "--show", "AGM", code=2, DAILIES_PLATES=str(root))
     assert [error["line"] for error in document["errors"]] == [2, 3]
     assert json.dumps(document).count("plate") >= 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name", "said"),
+    [
+        ("DAILIES_RETIMER", "banana", "retimer", "no retimer is called 'banana'"),
+        ("DAILIES_ENCODER", "mine", "encoder", "'mine'"),
+        ("DAILIES_TIMEZONE", "Mars/Base", "timezone", "which names no time zone"),
+        ("DAILIES_C2PA_KEY", "/k.pem", "c2pa_key", "DAILIES_C2PA_CERT is not"),
+    ],
+)
+def test_the_doctor_looks_at_everything_whatever_is_set_wrong(
+    quiet: House, variable: str, value: str, name: str, said: str
+) -> None:
+    """A variable that cannot be used is one check that is missing, with its remedy; all others are made. Other commands
+    refuse it as before."""
+    checks = quiet.json("doctor", code=3, **{variable: value})["checks"]
+    first, *others = checks
+    assert (first["name"], first["status"]) == (name, "missing")
+    assert said in first["detail"]
+    assert first["remedy"]
+    assert {"python", "ffmpeg", "home", "database", "animatic"} <= {check["name"] for check in others}
+    assert quiet.run("shots", **{variable: value}).returncode == 3

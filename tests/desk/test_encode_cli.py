@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
-from rendering import ROOT, clean_environment
+from rendering import step
 
+from tasks import encode_file
 from tasks.tracks import read_tracks
 
 
@@ -31,20 +32,7 @@ def clip(tmp_path: Path, ffmpeg: str) -> Path:
     return path
 
 
-def run(folder: Path, *words: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`dailies encode WORDS...`, and how it ended."""
-    done = subprocess.run(
-        [sys.executable, "-m", "desk.cli", "encode", *words],
-        cwd=ROOT,
-        env=clean_environment(DAILIES_HOME=str(folder / "home"), **environment),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
-    return done
+run = partial(step, "encode")
 
 
 def names(folder: Path) -> list[str]:
@@ -173,3 +161,32 @@ def test_a_read_only_folder_is_said(clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir(mode=0o555)
     assert "cannot write to" in run(tmp_path, str(clip), "-o", str(out), code=2).stderr
+
+
+def test_a_sequence_that_was_being_replaced_comes_back(clip: Path, tmp_path: Path) -> None:
+    """A run that was killed between taking the old folder away and putting the new one there lost nothing: the next one
+    finds the old pictures under their name, and replaces them only when it is asked to. What it replaces goes."""
+    out = tmp_path / "out"
+    words = (str(clip), "-o", str(out), "--deliveries", "png")
+    run(tmp_path, *words)
+    [folder] = out.iterdir()
+    (folder / "mine").write_text("old")
+    killed = folder.rename(out / f".{folder.name}.replaced")
+    refused = run(tmp_path, *words, code=2)
+    assert "exists already" in refused.stderr
+    assert (folder / "mine").read_text() == "old"
+    assert not killed.exists()
+    run(tmp_path, *words, "--overwrite")
+    assert names(out) == [folder.name]
+    assert not (folder / "mine").exists()
+
+
+def test_a_folder_is_not_lost_if_its_successor_does_not_come(tmp_path: Path) -> None:
+    """The new one is gone at the last moment: the old one is back under its name."""
+    target = tmp_path / "S_24p_png"
+    target.mkdir()
+    (target / "1.png").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        encode_file._exchange(tmp_path / "made", target)
+    assert names(tmp_path) == [target.name]
+    assert (target / "1.png").read_text() == "old"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import av
 import numpy as np
 import pytest
 from filelock import FileLock
-from rendering import ROOT, clean_environment
+from rendering import ROOT, clean_environment, step
 
 from tasks.frames import read_frames
 
@@ -31,20 +32,7 @@ def clip(tmp_path: Path, ffmpeg: str) -> Path:
     return path
 
 
-def run(folder: Path, *words: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`dailies retime WORDS...`, and how it ended."""
-    done = subprocess.run(
-        [sys.executable, "-m", "desk.cli", "retime", *words],
-        cwd=ROOT,
-        env=clean_environment(DAILIES_HOME=str(folder / "home"), **environment),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
-    return done
+run = partial(step, "retime")
 
 
 def probed(path: Path) -> tuple[Fraction, list[Fraction], tuple[int, int]]:

@@ -96,19 +96,26 @@ def test_list_says_what_is_installed_and_in_which_form(run: Run, weights: Path) 
     pytest.importorskip("gguf")
     import tiny_models
 
-    for called in ("whole", "single", "gguf", "half"):
+    for called in ("whole", "single", "gguf", "half", "rubbish"):
         install(weights, "wan2.1-i2v", "wan2.1-i2v-14b-720p", called=called)
     tiny_models.single_file(weights / "single", weights / "single" / "model.safetensors")
     tiny_models.gguf_file(weights / "gguf", weights / "gguf" / "model.gguf")
     shutil.rmtree(weights / "half" / "vae")
+    spoilt = next((weights / "rubbish" / "vae").glob("*.safetensors"))
+    spoilt.write_bytes(b"<html>no such file</html>")
     models = {model["name"]: model for model in json.loads(run("list", "--json").stdout)["models"]}
-    found = {name: (models[name]["installed"], models[name]["form"]) for name in ("whole", "single", "gguf", "half")}
+    found = {
+        name: (models[name]["installed"], models[name]["form"])
+        for name in ("whole", "single", "gguf", "half", "rubbish")
+    }
     assert found == {
         "whole": ("yes", "diffusers"),
         "single": ("yes", "safetensors"),
         "gguf": ("yes", "gguf"),
         "half": ("partly", ""),
+        "rubbish": ("partly", ""),
     }
+    assert str(spoilt) in models["rubbish"]["problem"]
     assert models["whole"]["card"] == str(weights / "whole" / "card.toml")
     assert models["wan2.1-t2v-14b"]["card"] == ""
     assert "VAE" in models["half"]["problem"]
@@ -299,3 +306,22 @@ def test_convert_makes_safetensors(run: Run, weights: Path) -> None:
     assert json.loads(run("verify", weights / "b.safetensors", "--json").stdout)["files"][0]["against"] == "lock"
     assert "exists already" in run("convert", weights / "a.ckpt", "-o", weights / "b.safetensors", code=1).stderr
     assert "is not a file" in run("convert", weights / "none.ckpt", code=2).stderr
+
+
+def test_rubbish_is_not_listed_as_installed(run: Run, weights: Path) -> None:
+    """Files of RIFE that are none, in either form: `installed` is empty, and a sentence says what each is."""
+    for folder, files in {
+        "rife-4.25": {"flownet.safetensors": "rubbish"},
+        "rife-v4.6": {"flownet.param": "7767517\n1 1\nInput in 0\n", "flownet.bin": "xx"},
+    }.items():
+        (weights / folder).mkdir(parents=True)
+        for name, text in files.items():
+            (weights / folder / name).write_text(text)
+    found = {entry["name"]: entry for entry in json.loads(run("list", "--json").stdout)["interpolators"]}
+    assert found["rife-4.25"]["installed"] == found["rife-4.6"]["installed"] == []
+    assert "flownet.safetensors" in found["rife-4.25"]["problem"]
+    assert "line 3 is no layer" in found["rife-4.6"]["problem"]
+    assert found["rife-4.26"]["problem"] == ""
+    told = run("list")
+    assert re.search(r"^rife-4.6 +4.6 +MIT +no", told.stdout, re.M)
+    assert "line 3 is no layer" in " ".join(told.stderr.split())

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from rendering import House
 
+from catalogs.shot import Delivery, Plate, Shot
+from catalogs.store import Catalogue, open_catalogue
+from flows.begin import Wishes, make_ready
+from flows.settings import Settings, house_environment, worker_variables
+from tasks.errors import MachineNotReadyError
 from tasks.tracks import read_tracks
+from tasks.transient import is_transient
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    """An empty catalogue."""
+    with open_catalogue(f"sqlite:///{tmp_path}/catalogue.sqlite") as opened:
+        yield opened
 
 
 def test_words_of_a_list_become_files(house: House) -> None:
@@ -70,3 +86,25 @@ def test_a_card_that_is_not_there_is_said_before_anything_has_a_name(house: Hous
     assert not list(house.home.glob("deliveries/**/*.mp4"))
     [report] = house.json("render")["shots"]
     assert report["status"] == "review"
+
+
+def test_a_night_tries_the_encoder_before_it_generates(catalogue: Catalogue, ffmpeg: str, tmp_path: Path) -> None:
+    """Whoever finishes what he generates, by hand or in a house, is told when the shot is made ready, and that it may
+    pass; a worker of a cluster generates for others to encode, and a shot without H.265 needs no card."""
+    from tasks.nvenc import problem
+
+    if not problem(ffmpeg):
+        pytest.skip("this machine has NVENC")
+    plate = Plate(str(tmp_path / "a.png"), "0" * 64, 320, 180)
+    asked = Shot("AGM", "SH0010", 12, plate=plate, deliveries=(Delivery("h265", "main10"),))
+    catalogue.submit([asked, replace(asked, code="SH0020", deliveries=(Delivery("png", "16"),))], source="t")
+    wanted, other = catalogue.find("SH0010"), catalogue.find("SH0020")
+    home = {"DAILIES_HOME": str(tmp_path), "DAILIES_ENCODER": "nvenc"}
+    in_a_house = house_environment(Settings.read(home), {}) | worker_variables("gpu-0")
+    for environment in (home, in_a_house):
+        settings = Settings.read(environment)
+        with pytest.raises(MachineNotReadyError, match="does not encode one frame here") as refused:
+            make_ready(wanted, settings, Wishes())
+        assert is_transient(refused.value)
+        make_ready(other, settings, Wishes())
+    make_ready(wanted, Settings.read(home | worker_variables("gpu-0")), Wishes())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from certificates import DAY, Wish, issue
-from rendering import House
+from rendering import ROOT, House
 from shipped_schemas import complaints
 
 from tasks.keep import sha256_of
@@ -59,3 +61,29 @@ def test_an_expired_certificate_stops_before_anything_is_rendered(house: House, 
     assert alone.returncode == 3
     assert "DAILIES_C2PA_KEY is set and DAILIES_C2PA_CERT is not" in alone.stderr
     assert house.json("shots")["shots"][0]["status"] == "ready"
+
+
+def test_a_certificate_that_expires_in_the_middle_is_no_defect(house: House, tmp_path: Path) -> None:
+    """After the batch has begun the shot fails with the sentence that names file and remedy, and can be rendered again
+    with a better one: nobody is told to report it."""
+    identity = issue(tmp_path / "studio", Wish(starts=-9 * DAY, ends=-DAY))
+    house.submit({"shot": "SH0010"})
+    # as the command line would do it, had the certificate still been good when it looked
+    script = "import json; from flows.render import run_batch; print(json.dumps(run_batch(['SH0010'])))"
+    signing = {"DAILIES_C2PA_CERT": str(identity.certificate), "DAILIES_C2PA_KEY": str(identity.key)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**house.environment, **signing},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    [report] = json.loads(done.stdout.splitlines()[-1])["shots"]
+    assert report["status"] == "failed"
+    assert "signing.pem expired on" in report["error"]
+    assert "report it" not in report["error"]
+    [shot] = house.json("shots")["shots"]
+    assert (shot["status"], shot["error"]) == ("failed", report["error"])
+    assert [one["status"] for one in house.json("render")["shots"]] == ["review"]

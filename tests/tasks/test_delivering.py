@@ -108,7 +108,8 @@ def test_every_film_of_variable_rate_takes_every_word(words: str, tmp_path: Path
         (Fraction(30000, 1001), "00:00:33;11"),
         (Fraction(60000, 1001), "00:00:16;41"),
         (Fraction(60), "00:00:16:41"),
-        (Fraction(8), "00:02:05:01"),
+        (Fraction(48000, 1001), "00:00:20:41"),
+        (Fraction(15), ""),
         (Fraction(25, 2), ""),
     ],
 )

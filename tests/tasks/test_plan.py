@@ -208,3 +208,21 @@ def test_content_keys_do_not_depend_on_argument_order() -> None:
     assert content_key(a=1) != content_key(a=2)
     with pytest.raises(TypeError, match="canonical"):
         content_key(a=object())
+
+
+@given(notes=st.text(max_size=3), by=st.text(max_size=3), handles=st.integers(0, 2))
+def test_a_slate_is_made_anew_when_it_says_something_else(notes: str, by: str, handles: int) -> None:
+    """Notes, sender and handles are in the key of the file whose slate shows them, and in no other file's of that
+    master; the take's own key does not know the words."""
+    deliveries = tuple(Delivery.parse(text) for text in ("h264:slate", "h264:burnin", "prores"))
+    plain = plan_take(replace(SHOT, deliveries=deliveries), ANIMATIC, interpolator=FLOW)
+    said = replace(SHOT, deliveries=deliveries, notes=notes, submitted_by=by)
+    told = plan_take(said, ANIMATIC, interpolator=FLOW)
+    slated, *others = (one.key == two.key for one, two in zip(plain.deliveries, told.deliveries, strict=True))
+    assert slated == ((notes, by) == ("", ""))
+    assert all(others)
+    assert plain.key == told.key
+    longer = plan_take(replace(said, handles=handles, frames=said.frames - 2 * handles), ANIMATIC, interpolator=FLOW)
+    same = [one.key == two.key for one, two in zip(told.deliveries, longer.deliveries, strict=True)]
+    assert longer.master_key == told.master_key
+    assert same == [handles == 0, True, True]

@@ -16,12 +16,13 @@ from versions import shot, version, with_versions
 
 from catalogs.footage import Status
 from catalogs.shot import Shot
-from catalogs.timebase import DELIVERY_RATES, rate_text
+from catalogs.timebase import DELIVERY_RATES, TIMECODE_RATES, frames_at_hour, has_timecode, rate_text, timecode
 from catalogs.versions import ShotVersions
 from tasks.cut import Cut, cuts, natural
 from tasks.edl import REEL, edl, reels
 from tasks.errors import PlanError
-from tasks.timeline import hour, timeline
+from tasks.naming import start_timecode
+from tasks.timeline import timeline
 from tasks.version_list import COLUMNS, version_list
 
 NTSC = Fraction(30000, 1001)
@@ -187,7 +188,7 @@ def test_order_is_the_lists_or_the_codes() -> None:
     assert natural("sh10b") > natural("SH10a") > natural("SH2") > natural("A")
 
 
-@pytest.mark.parametrize("rate", [rate for rate in DELIVERY_RATES if rate != Fraction(48000, 1001)], ids=rate_text)
+@pytest.mark.parametrize("rate", TIMECODE_RATES, ids=rate_text)
 def test_an_edl_reads_back_as_the_cut(rate: Fraction) -> None:
     """Three shots and a hole at each rate: events, source and record timecode, names and reels are those of the cut."""
     waiting = shot("SH0020", frames=30, rate=rate)
@@ -215,11 +216,62 @@ def test_an_edl_reads_back_as_the_cut(rate: Fraction) -> None:
     assert [clip.metadata["cmx_3600"]["reel"] for clip in clips] == ["SH0010V1", "SH0030V1", "SH0040V1"]
 
 
-def test_drop_frame_follows_the_clock() -> None:
-    """An hour of 29.97 drop-frame timecode is 107892 frames, of 59.94 twice that; others count through."""
-    assert hour(NTSC) == 107892
-    assert hour(Fraction(60000, 1001)) == 215784
-    assert hour(Fraction(24000, 1001)) == hour(Fraction(24)) == 86400
+@pytest.mark.parametrize("rate", TIMECODE_RATES, ids=rate_text)
+def test_our_timecode_is_that_of_the_timeline_s_library(rate: Fraction) -> None:
+    """At every rate with timecode, up to the hour and past it: label for label, and the frame of the full hour."""
+    assert otio.opentime.RationalTime.is_smpte_timecode_rate(float(rate))
+    full = frames_at_hour(rate)
+    for frame in (0, 1001, 1800, 17982, 100_000, full - 1, full, 3 * full + 54321):
+        assert otio.opentime.to_timecode(otio.opentime.RationalTime(frame, float(rate)), float(rate)) == timecode(
+            frame, rate
+        )
+    assert timecode(full, rate).replace(";", ":") == "01:00:00:00"
+
+
+@given(st.fractions(1, 240, max_denominator=1001))
+def test_one_rule_says_which_rates_have_timecode(rate: Fraction) -> None:
+    """Track, edit list and list of versions have it together or not at all."""
+    asked = shot("SH0010", rate=rate)
+    found = with_versions(asked, version(asked, 1))
+    try:
+        listed = edl(one_cut(found), provenance={}) != ""
+    except PlanError:
+        listed = False
+    [row] = csv.DictReader(io.StringIO(version_list([found])))
+    assert {listed, bool(row["timecode_in"]), bool(start_timecode("prores", (), rate))} == {has_timecode(rate)}
+
+
+@pytest.mark.parametrize("rate", [Fraction(12), Fraction(15), Fraction(25, 2), Fraction(48000, 1001)], ids=rate_text)
+def test_one_rule_holds_at_the_rates_that_differed(rate: Fraction) -> None:
+    """12 and 15 have no timecode anywhere, 47.952 has it everywhere."""
+    test_one_rule_says_which_rates_have_timecode.hypothesis.inner_test(rate)
+    assert has_timecode(rate) == (rate == Fraction(48000, 1001))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "first"),
+    [
+        ("prores", Fraction(24), 1001),
+        ("h265", NTSC, 1001),
+        ("webm", Fraction(24), 0),
+        ("prores", Fraction(25, 2), 0),
+        ("h265", Fraction(15), 0),
+        ("png", Fraction(25, 2), 1001),
+    ],
+)
+@pytest.mark.parametrize("slated", [False, True])
+def test_a_file_begins_where_a_program_that_opens_it_says(
+    kind: str, rate: Fraction, first: int, *, slated: bool
+) -> None:
+    """At frame 1001 by timecode track or numbers, else at 0; the cut shows the frame after handles and slate, and the
+    reference names the number that the file's first frame has for people."""
+    asked = shot("SH0010", rate=rate, handles=8)
+    [clip] = read(one_cut(with_versions(asked, version(asked, 1, kinds=(kind,), slated=slated))))
+    whole = clip.media_reference.available_range
+    assert whole.start_time.value == (first - slated if first else 0)
+    assert whole.duration.value == 64 + slated
+    assert clip.source_range.start_time.value - whole.start_time.value == 8 + slated
+    assert clip.media_reference.metadata["dailies"]["first_frame"] == 1001 - slated
 
 
 def test_an_edl_of_several_rates_is_refused_with_its_shots() -> None:

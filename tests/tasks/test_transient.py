@@ -42,6 +42,7 @@ def caused(error: Exception, cause: BaseException) -> Exception:
         CatalogueUnavailableError("the server is gone"),
         BusyError("another one renders it"),
         StepError("no room", transient=True),
+        MachineNotReadyError("no session left on the card", transient=True),
         caused(StepError("cannot write"), OSError(errno.ENOSPC, "No space left on device")),
         caused(StepError("x"), caused(EngineError("weights"), OSError(errno.ESTALE, "Stale file handle"))),
         caused(MediaError("the plate cannot be read"), TimeoutError("read timed out")),
