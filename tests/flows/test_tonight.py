@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tiny_house import install
 
+import flows.tonight
 from catalogs.footage import Status
 from catalogs.night import AttemptStatus, Timing
 from catalogs.store import Catalogue, open_catalogue
@@ -239,3 +240,22 @@ def test_the_sheet_of_a_night_shows_what_is_done(settings: Settings, tmp_path: P
     assert night_sheet(report, settings, target) == target
     assert target.stat().st_size > 1000
     assert night_sheet({**report, "shots": [{**entry, "shot": "SH0020"}]}, settings, target) is None
+
+
+def test_a_full_night_looks_no_further(
+    catalogue: Catalogue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When what was looked at fills the night twice, or is as many as a night takes, the rest is counted and waits."""
+    whole = plan(catalogue, settings)
+    assert (len(whole.ready), len(whole.refused), whole.beyond) == (4, 1, 0)
+    monkeypatch.setattr(flows.tonight, "PAGE", 1)
+    assert plan(catalogue, settings).ready == whole.ready
+    monkeypatch.setattr(flows.tonight, "MOST", 2)
+    most = plan(catalogue, settings)
+    assert [one.shot for one in most.ready] == ["AGM/SH0020", "AGM/SH0010"]
+    assert most.beyond == 2
+    assert night_plan_json(most)["beyond"] == 2
+    monkeypatch.setattr(flows.tonight, "MOST", 100)
+    monkeypatch.setattr(flows.tonight, "LEAST", 1)
+    full = plan(catalogue, settings, until=NOW + timedelta(seconds=0.001))
+    assert ([one.shot for one in full.ready], full.beyond) == (["AGM/SH0020"], 3)
