@@ -182,7 +182,7 @@ def _may_write(folder: Path) -> bool:
         ("versions", Wish(latest=True), "--latest is for otio and edl"),
         ("csv", Wish(latest=True), "--latest and --kind are for versions"),
         ("csv", Wish(kind="h265"), "--latest and --kind are for versions"),
-        ("disclosure", Wish(kind="prores"), "--kind is for otio, edl and csv"),
+        ("disclosure", Wish(kind="prores"), "--kind is for otio, edl and versions"),
         ("otio", Wish(out=Path("cut.edl")), r"cut\.edl would be an otio file"),
         ("edl", Wish(out=Path("cut.edl")), r"cut\.edl is one file and there are 2 \(AGM_SQ010\.edl, AGM_SQ020\.edl\)"),
     ],
