@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import Connection, Row, Table, bindparam, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from catalogs.database import BUSY_SECONDS
 from catalogs.footage import Status
 from catalogs.tables import ShotRow, TakeRow
 
@@ -59,7 +60,8 @@ def alone(session: Session, *, count: int) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}'"))
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LISTS})"))
-        connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+        # rows are waited for as anybody waits for them: DEFAULT would be the server's, not the session's
+        connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'"))
     elif count > AT_ONCE:
         connection.execute(text(f"PRAGMA cache_size = -{_CACHE}"))
 
