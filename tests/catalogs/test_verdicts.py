@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogs.changes import Change, fresh_seed, over_the_list, read_changes
-from catalogs.errors import AmbiguousShotError, FencedError, UnknownShotError, VerdictError
+from catalogs.errors import AmbiguousShotError, FencedError, ShotChangedError, UnknownShotError, VerdictError
 from catalogs.footage import Status, Take
 from catalogs.night import AttemptStatus
 from catalogs.problems import Complaint
@@ -221,6 +221,21 @@ def test_a_shot_that_waits_in_the_batch_leaves_it_when_it_is_approved(reviewed: 
     with pytest.raises(FencedError):
         reviewed.nights.begin("AGM/A", granted.fence, flow_run="g")
     assert reviewed.nights.grant(batch.name, "reel 01", ["AGM/A"]) == []
+
+
+def test_a_reel_that_planned_before_a_retake_plans_anew(reviewed: Catalogue) -> None:
+    """Sent back once more while it waits in a reel: no take of the older request begins, one of the newer does."""
+    reviewed.verdicts.retake(["A"], {}, by="z")
+    batch = reviewed.nights.open_batch(until=None, wishes={}, plan={}, flow_run="f")
+    [granted] = reviewed.nights.grant(batch.name, "reel 01", ["AGM/A"])
+    planned = reviewed.find("A").revision
+    reviewed.verdicts.retake(["A"], {"steps": 20}, by="z")
+    reviewed.nights.begin("AGM/A", granted.fence, flow_run="g")
+    asked = {"key": "k2", "plan": lambda version: {}, "fence": granted.fence}
+    with pytest.raises(ShotChangedError):
+        reviewed.begin_take("A", revision=planned, **asked)  # type: ignore[arg-type]
+    take = reviewed.begin_take("A", revision=reviewed.find("A").revision, **asked)  # type: ignore[arg-type]
+    assert take.version == 2
 
 
 def test_verdicts_are_taken_back_one_by_one(reviewed: Catalogue) -> None:
