@@ -79,8 +79,8 @@ def read_workbook(file: str, raw: bytes, *, sheet: str | None, most_rows: int, m
             raise PartError(f"the sheet {chosen.name} is missing")
         percent = percent_styles(styles, parts[styles]) if styles in parts else frozenset()
         made = marks(chosen.part, parts[chosen.part], percent=percent, most_cells=most_cells)
-        if made.last_row > most_rows or made.width * made.last_row > most_cells:
-            rows = made.last_row > most_rows
+        rows = made.last_row > most_rows + 1  # and one of column names
+        if rows or made.width * made.last_row > most_cells:
             raise LimitError(f"{most_rows:,} rows" if rows else f"{most_cells:,} cells")
         return _grid(file, parts, chosen, made, most_cells)
     except LimitError as error:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+import xlsxwriter
 from workbooks import cell, raw_workbook, sheet_xml, workbook
 
 import catalogs.parts
@@ -39,6 +40,18 @@ def test_cells_are_what_their_sheet_shows(desk: Any) -> None:
     assert (shot.code, shot.frames, shot.rate, shot.due) == ("001", 48, Fraction(24000, 1001), date(2026, 12, 24))
     metadata = {"vendor": "NA", "take": "TRUE", "seen": "2026-12-24 10:30:00", "wave": "0.3"}
     assert dict(shot.metadata) == metadata
+
+
+def test_a_workbook_of_a_mac_has_the_same_dates(desk: Any) -> None:
+    """Workbooks that count days from 1904 say the same day."""
+    stream = io.BytesIO()
+    book = xlsxwriter.Workbook(stream, {"in_memory": True, "date_1904": True})
+    sheet = book.add_worksheet()
+    sheet.write_row(0, 0, [*HEAD, "due"])
+    sheet.write_row(1, 0, ["S1", "a.png", 48])
+    sheet.write_datetime(1, 3, datetime(2026, 12, 24), book.add_format({"num_format": "d.m.yy"}))
+    book.close()
+    assert [shot.due for shot in read(desk, stream.getvalue()).shots] == [date(2026, 12, 24)]
 
 
 def test_lines_are_rows_of_the_spreadsheet(desk: Any) -> None:
@@ -255,6 +268,15 @@ def test_a_million_formatted_blank_rows_are_no_rows(desk: Any) -> None:
     started = time.monotonic()
     assert [shot.code for shot in read(desk, raw_workbook(sheet_xml(body + blank))).shots] == ["S1"]
     assert time.monotonic() - started < 5
+
+
+def test_a_limit_is_told_as_it_is(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many rows as are allowed are read below the names, and the message names that number."""
+    monkeypatch.setattr("catalogs.sheet.MOST_ROWS", 2)
+    rows: list[list[object]] = [HEAD, *([f"S{number}", "a.png", 24] for number in range(3))]
+    assert len(read(desk, workbook(rows[:3])).shots) == 2
+    (wrong,) = read(desk, workbook(rows)).problems
+    assert wrong.message == "the file has more than 2 rows"
 
 
 def test_ten_thousand_columns_are_refused(desk: Any) -> None:
