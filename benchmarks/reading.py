@@ -1,7 +1,7 @@
 """100,000 rows of a shot list, CSV and XLSX, read and judged by the rules of this installation; nothing is written.
 
-Twelve columns, one plate for all rows, a code of its own for each, fifty prompts. Each format is read in a process of its
-own, from its import to the last shot. Prints a table and writes results/reading.json.
+Twelve columns, one plate for all rows, a code of its own for each, fifty prompts. Each format is read in a process of
+its own, from its import to the last shot. Prints a table and writes results/reading.json.
 
     python benchmarks/reading.py [ROWS]
 """
@@ -22,20 +22,10 @@ from typing import Any
 import xlsxwriter
 from PIL import Image
 
-HEAD = [
-    "show",
-    "sequence",
-    "shot",
-    "plate",
-    "prompt",
-    "frames",
-    "fps",
-    "resolution",
-    "deliveries",
-    "priority",
-    "notes",
-    "vendor",
-]
+HEAD = (
+    *("show", "sequence", "shot", "plate", "prompt", "frames"),
+    *("fps", "resolution", "deliveries", "priority", "notes", "vendor"),
+)
 
 
 def rows(count: int) -> Iterator[list[str | int]]:

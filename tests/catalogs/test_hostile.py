@@ -31,10 +31,10 @@ def told(result: ReadResult) -> list[str]:
 
 @contextmanager
 def at_once(seconds: float = 2.0) -> Iterator[None]:
-    """Fails if what happens inside takes longer."""
-    started = time.monotonic()
+    """Fails if what happens inside takes longer, in seconds of the processor: others may be at work on the machine."""
+    started = time.process_time()
     yield
-    assert time.monotonic() - started < seconds
+    assert time.process_time() - started < seconds
 
 
 CELLS: list[tuple[str, str, str]] = [

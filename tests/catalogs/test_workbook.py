@@ -219,9 +219,9 @@ HOSTILE: list[tuple[str, bytes, str]] = [
 @pytest.mark.parametrize(("name", "content", "code"), HOSTILE, ids=[name for name, _, _ in HOSTILE])
 def test_a_hostile_workbook_is_refused_with_a_sentence(desk: Any, name: str, content: bytes, code: str) -> None:
     """Bombs, entities, foreign encodings and cells at the end of the world are refused at once."""
-    started = time.monotonic()
+    started = time.process_time()
     assert codes(read(desk, content)) == [code]
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(desk: Any) -> None:
@@ -233,9 +233,9 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(desk: Any) -> None:
             part.write(bytes(1024**2))
     content = stream.getvalue()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.monotonic()
+    started = time.process_time()
     assert codes(read(desk, content)) == ["E111"]
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
     size = (201 * 1024**2).to_bytes(4, "little")
     (wrong,) = read(desk, content.replace(size, (3000).to_bytes(4, "little"))).problems
@@ -265,9 +265,9 @@ def test_a_million_formatted_blank_rows_are_no_rows(desk: Any) -> None:
     ]
     body = f'<row r="1">{"".join(cells[:3])}</row><row r="2">{"".join(cells[3:])}</row>'
     blank = "".join(f'<row r="{row}" s="{row % 97}"/>' for row in range(3, 1_000_003))
-    started = time.monotonic()
+    started = time.process_time()
     assert [shot.code for shot in read(desk, raw_workbook(sheet_xml(body + blank))).shots] == ["S1"]
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_limit_is_told_as_it_is(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,9 +289,9 @@ def test_a_merged_range_without_end_costs_what_the_sheet_has(desk: Any) -> None:
     rows = "".join(f'<row r="{row}">{cell(f"A{row}", "x")}</row>' for row in range(1, 20_001))
     ranges = "".join(f'<mergeCell ref="A{row}:A1048576"/>' for row in range(1, 2_001))
     content = sheet_xml(rows).replace("</sheetData>", f"</sheetData><mergeCells>{ranges}</mergeCells>")
-    started = time.monotonic()
+    started = time.process_time()
     assert codes(read(desk, raw_workbook(content))) == ["E111"]
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_what_calamine_is_given_was_judged(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
