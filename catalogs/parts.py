@@ -1,8 +1,9 @@
 """The parts of an XLSX file, unpacked within bounds, and what a sheet's XML says before a library reads it.
 
 Knows: zip archives, XML as expat reads it, bounds. Does not know: values of cells; python-calamine reads those, from a
-copy that holds nothing but the parts which went through here: it takes a sheet's outermost cells for the size of its
-memory, and an archive's own word for its sizes. Memory: MOST_UNPACKED, and 60 bytes for each cell that is marked.
+copy that holds nothing but the parts which went through here: it takes a sheet's outermost cells, and a part's own word
+for how many texts it has, for the size of its memory, and where there is not as much the process is gone. Memory:
+MOST_UNPACKED, and 60 bytes for each cell that is marked.
 """
 
 from __future__ import annotations
@@ -182,6 +183,17 @@ def percent_styles(name: str, styles: bytes) -> frozenset[str]:
 
     _parse(name, styles, style)
     return frozenset(found)
+
+
+def judge_strings(name: str, strings: bytes) -> None:
+    """Raises PartError for a part of texts that says it has more of them than it has bytes, or is no XML."""
+
+    def begin(tag: str, attributes: dict[str, str]) -> None:
+        count = attributes.get("uniqueCount", "0")
+        if not (count.isdigit() and count.isascii() and len(count) < 10 and int(count) <= len(strings)):
+            raise PartError(f"{name} says that it has {count[:20]} texts")
+
+    _parse(name, strings, begin)
 
 
 def marks(name: str, sheet: bytes, *, percent: frozenset[str], most_cells: int) -> Marks:

@@ -24,6 +24,7 @@ from catalogs.parts import (
     Marks,
     PartError,
     SheetName,
+    judge_strings,
     marks,
     opened,
     packed,
@@ -77,6 +78,8 @@ def read_workbook(file: str, raw: bytes, *, sheet: str | None, most_rows: int, m
         parts = unpacked(archive, [WORKBOOK, RELATIONS, styles, strings, chosen.part])
         if chosen.part not in parts:
             raise PartError(f"the sheet {chosen.name} is missing")
+        if strings in parts:
+            judge_strings(strings, parts[strings])
         percent = percent_styles(styles, parts[styles]) if styles in parts else frozenset()
         made = marks(chosen.part, parts[chosen.part], percent=percent, most_cells=most_cells)
         rows = made.last_row > most_rows + 1  # and one of column names

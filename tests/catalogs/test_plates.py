@@ -132,6 +132,7 @@ def test_what_a_plate_is_besides_its_pixels_is_told(desk: Any) -> None:
     palette.save(desk.folder / "palette.png", transparency=0)
     two = [Image.new("RGB", (64, 36), colour) for colour in ("red", "blue")]
     two[0].save(desk.folder / "two.tif", save_all=True, append_images=two[1:])
+    two[0].save(desk.folder / "camera.jpg", format="MPO", save_all=True, append_images=two[1:])
     told = {path.name: noted(desk, path.name) for path in desk.folder.iterdir()}
     assert told == {
         "a.png": [],
@@ -144,6 +145,7 @@ def test_what_a_plate_is_besides_its_pixels_is_told(desk: Any) -> None:
         "clear.png": ["W404"],
         "palette.png": ["W404"],
         "two.tif": ["W405"],
+        "camera.jpg": [],
     }
 
 
