@@ -129,6 +129,22 @@ def test_percentages_formulas_and_errors_are_told_what_they_are(desk: Any) -> No
     assert result.warnings[0].message == "3 cells hold formulas"
 
 
+def test_zeros_that_a_sheet_shows_are_read(desk: Any) -> None:
+    """A number that is shown as 0010 or SH0020 is that code, or a spreadsheet would make two shots of one."""
+
+    def more(book: Any, sheet: Any) -> None:
+        sheet.write_number("A2", 10, book.add_format({"num_format": "0000"}))
+        sheet.write_number("A3", 20, book.add_format({"num_format": '"SH"0000'}))
+        sheet.write_number("A4", 30, book.add_format({"num_format": "0"}))
+        sheet.write_number("D2", 2.5, book.add_format({"num_format": "000"}))
+
+    rows: list[list[object]] = [[*HEAD, "guidance"], *([None, "a.png", 48] for _ in range(3))]
+    result = read(desk, workbook(rows, more=more))
+    assert codes(result) == []
+    assert [shot.code for shot in result.shots] == ["0010", "SH0020", "30"]
+    assert result.shots[0].guidance == 2.5
+
+
 def test_a_formula_that_says_nothing_says_so(desk: Any) -> None:
     """An empty text is a result; the cell is as empty as it looks."""
     first = "".join(cell(f"{letter}1", text) for letter, text in zip("ABCD", [*HEAD, "vendor"], strict=True))
