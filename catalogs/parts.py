@@ -1,14 +1,16 @@
 """The parts of an XLSX file, unpacked within bounds, and what a sheet's XML says before a library reads it.
 
 Knows: zip archives, XML as expat reads it, bounds. Does not know: values of cells; python-calamine reads those, from a
-copy that holds nothing but the parts which went through here: it takes a sheet's outermost cells for the size of its
-memory, and an archive's own word for its sizes. Memory: MOST_UNPACKED, and 60 bytes for each cell that is marked.
+copy that holds nothing but the parts which went through here: it takes a sheet's outermost cells, and a part's own word
+for how many texts it has, for the size of its memory, and where there is not as much the process is gone. Memory:
+MOST_UNPACKED, and 60 bytes for each cell that is marked.
 """
 
 from __future__ import annotations
 
 import io
 import posixpath
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ WIDEST: Final = 16_384
 """Columns of a sheet, as the format has them."""
 
 _PERCENT: Final = frozenset((9, 10))  # number formats that need no definition: 0% and 0.00%
+_ZEROS: Final = re.compile(r'(?:"([^"]{0,40})")?(0{1,15})')  # 0000, "SH"0000
 _READ: Final = 1 << 18
 _OFFICE: Final = "http://schemas.openxmlformats.org"
 _ROOT: Final = (
@@ -57,6 +60,16 @@ class SheetName:
     hidden: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Styles:
+    """Cell styles, by their number, that show a number as something else."""
+
+    percent: frozenset[str] = frozenset()
+    """Those that show a percentage."""
+    zeros: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Those that put words in front and fill up with zeros: the words, and how many digits there are at least."""
+
+
 @dataclass(slots=True)
 class Marks:
     """What a sheet's XML says beyond its values. Cells are packed: row (from 1) times WIDEST plus column (from 0)."""
@@ -67,6 +80,8 @@ class Marks:
     """Columns up to the last with a value."""
     percent: set[int] = field(default_factory=set)
     """Cells that are shown as a percentage."""
+    zeros: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Cells whose numbers are shown with words in front, and zeros up to so many digits."""
     formulas: set[int] = field(default_factory=set)
     """Cells whose value was computed; without those that came out as text, which may be none."""
     computed: int = 0
@@ -160,33 +175,52 @@ def sheets(workbook: bytes, parts: Mapping[str, str]) -> list[SheetName]:
     return found
 
 
-def percent_styles(name: str, styles: bytes) -> frozenset[str]:
-    """The numbers of the cell styles that show a percentage. Raises PartError."""
-    formats: set[int] = set(_PERCENT)
-    found: set[str] = set()
+def styles_in(name: str, styles: bytes) -> Styles:
+    """What the cell styles show. Raises PartError."""
+    percent_formats, zero_formats = set(_PERCENT), dict[int, tuple[str, int]]()
+    percent: set[str] = set()
+    zeros: dict[str, tuple[str, int]] = {}
     counted = -1
 
     def style(tag: str, attributes: dict[str, str]) -> None:
         nonlocal counted
         kind = _local(tag)
-        if kind == "numFmt" and "%" in attributes.get("formatCode", ""):
-            formats.add(_whole(attributes.get("numFmtId", "")))
+        if kind == "numFmt":
+            code, number = attributes.get("formatCode", ""), _whole(attributes.get("numFmtId", ""))
+            if match := _ZEROS.fullmatch(code):
+                zero_formats[number] = (match[1] or "", len(match[2]))
+            elif "%" in code:
+                percent_formats.add(number)
         elif kind == "cellXfs":
             counted = 0
         elif kind in ("cellStyles", "dxfs"):
             counted = -1
         elif kind == "xf" and counted >= 0:
-            if _whole(attributes.get("numFmtId", "")) in formats:
-                found.add(str(counted))
+            number = _whole(attributes.get("numFmtId", ""))
+            if number in percent_formats:
+                percent.add(str(counted))
+            elif number in zero_formats:
+                zeros[str(counted)] = zero_formats[number]
             counted += 1
 
     _parse(name, styles, style)
-    return frozenset(found)
+    return Styles(frozenset(percent), zeros)
 
 
-def marks(name: str, sheet: bytes, *, percent: frozenset[str], most_cells: int) -> Marks:
+def judge_strings(name: str, strings: bytes) -> None:
+    """Raises PartError for a part of texts that says it has more of them than it has bytes, or is no XML."""
+
+    def begin(tag: str, attributes: dict[str, str]) -> None:
+        count = attributes.get("uniqueCount", "0")
+        if not (count.isdigit() and count.isascii() and len(count) < 10 and int(count) <= len(strings)):
+            raise PartError(f"{name} says that it has {count[:20]} texts")
+
+    _parse(name, strings, begin)
+
+
+def marks(name: str, sheet: bytes, *, styles: Styles, most_cells: int) -> Marks:
     """What stands in a sheet's XML. Raises PartError, and LimitError at twice `most_cells` cells."""
-    made = Marks()
+    made, percent, zeros = Marks(), styles.percent, styles.zeros
     letters: dict[str, int] = {}
     row, cell, elements, at, shown, kind, formula, lurking = 0, 0, 0, "", "", "", False, False
 
@@ -213,6 +247,8 @@ def marks(name: str, sheet: bytes, *, percent: frozenset[str], most_cells: int) 
                 made.width = cell + 1
             if shown in percent and not kind.strip("n"):
                 made.percent.add(row * WIDEST + cell)
+            elif shown in zeros and not kind.strip("n"):
+                made.zeros[row * WIDEST + cell] = zeros[shown]
             elif kind == "e":
                 made.errors.add(row * WIDEST + cell)
             if formula and kind != "str":

@@ -138,7 +138,7 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         model=model,
         seed=told.seed,
         steps=told.steps,
-        guidance=None if told.guidance is None else float(told.guidance),
+        guidance=told.guidance,
         loras=loras,
         context=told.context or "",
         overlap=told.overlap,

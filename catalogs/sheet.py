@@ -81,7 +81,7 @@ def read_sheet(path: Path, *, known: frozenset[str], sheet: str | None = None) -
     if isinstance(raw, Problem):
         return raw
     if raw.startswith(ZIPPED):
-        grid = read_workbook(file, raw, sheet=sheet, most_rows=MOST_ROWS + 1, most_cells=MOST_CELLS)
+        grid = read_workbook(file, raw, sheet=sheet, most_rows=MOST_ROWS, most_cells=MOST_CELLS)
         return grid if isinstance(grid, Problem) else _assemble(file, grid)
     if sheet is not None and not raw.startswith(tuple(OTHER_FORMATS)):
         words = {"remedy": "leave out --sheet: a CSV is one table"}

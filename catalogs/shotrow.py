@@ -128,9 +128,9 @@ class ShotRow(BaseModel):
     handle_end: Annotated[int | None, _HANDLE] = None
     resolution: Annotated[Size | None, _cell(columns.read_size)] = None
     model: Annotated[str | None, _cell(str.lower)] = None
-    seed: Annotated[int | None, _whole(0, 2**63 - 1)] = None
-    steps: Annotated[int | None, _whole(1, 1000)] = None
-    guidance: Annotated[Fraction | None, _cell(partial(columns.read_decimal, low=0, high=100))] = None
+    seed: Annotated[int | None, _cell(columns.read_seed)] = None
+    steps: Annotated[int | None, _cell(columns.read_steps)] = None
+    guidance: Annotated[float | None, _cell(columns.read_guidance)] = None
     loras: Annotated[str | None, _TEXT] = None
     context: Annotated[str | None, _cell(columns.read_context)] = None
     overlap: Annotated[int | None, _whole(0, MOST_OVERLAP)] = None

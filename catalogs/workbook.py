@@ -4,7 +4,7 @@ Knows: which sheet is meant, how numbers, dates and percentages are spelt. Does 
 and XML (parts.py). Memory: a few times the unpacked sheet, which parts.py bounds.
 
 python-calamine reads the values: in Rust, without entities, and 100,000 rows of 12 columns in 1.0 s where openpyxl
-takes 5.2 s (two cores of 2.1 GHz). What it does not tell (percentages, formulas, errors, hidden rows) and what it
+takes 5.2 s. What it does not tell (percentages, formulas, errors, hidden rows) and what it
 trusts (sizes) parts.py reads before.
 """
 
@@ -24,12 +24,14 @@ from catalogs.parts import (
     Marks,
     PartError,
     SheetName,
+    Styles,
+    judge_strings,
     marks,
     opened,
     packed,
-    percent_styles,
     related,
     sheets,
+    styles_in,
     unpacked,
 )
 from catalogs.problems import Problem, problem
@@ -77,10 +79,12 @@ def read_workbook(file: str, raw: bytes, *, sheet: str | None, most_rows: int, m
         parts = unpacked(archive, [WORKBOOK, RELATIONS, styles, strings, chosen.part])
         if chosen.part not in parts:
             raise PartError(f"the sheet {chosen.name} is missing")
-        percent = percent_styles(styles, parts[styles]) if styles in parts else frozenset()
-        made = marks(chosen.part, parts[chosen.part], percent=percent, most_cells=most_cells)
-        if made.last_row > most_rows or made.width * made.last_row > most_cells:
-            rows = made.last_row > most_rows
+        if strings in parts:
+            judge_strings(strings, parts[strings])
+        shown = styles_in(styles, parts[styles]) if styles in parts else Styles()
+        made = marks(chosen.part, parts[chosen.part], styles=shown, most_cells=most_cells)
+        rows = made.last_row > most_rows + 1  # and one of column names
+        if rows or made.width * made.last_row > most_cells:
             raise LimitError(f"{most_rows:,} rows" if rows else f"{most_cells:,} cells")
         return _grid(file, parts, chosen, made, most_cells)
     except LimitError as error:
@@ -110,7 +114,7 @@ def _grid(file: str, parts: dict[str, bytes], chosen: SheetName, made: Marks, mo
     lines: list[int] = []
     rows: list[list[str]] = []
     problems: list[tuple[Problem, int]] = []
-    strange = made.percent | made.formulas | made.errors
+    strange = made.percent | made.formulas | made.errors | made.zeros.keys()
     touched = {cell // WIDEST for cell in strange}
     for line, values in enumerate(_values(parts, chosen, made), start=1):
         if line not in touched:
@@ -160,6 +164,9 @@ def _odd(file: str, line: int, place: int, value: object, made: Marks, problems:
         return ""
     if cell in made.percent and isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value * 100:.10g}%"
+    if cell in made.zeros and isinstance(value, int | float) and 0 <= value < 1e15 and value == int(value):
+        words, digits = made.zeros[cell]
+        return f"{words}{int(value):0{digits}d}"
     return value.strip() if isinstance(value, str) else _text(value)
 
 

@@ -31,10 +31,10 @@ def told(result: ReadResult) -> list[str]:
 
 @contextmanager
 def at_once(seconds: float = 2.0) -> Iterator[None]:
-    """Fails if what happens inside takes longer."""
-    started = time.monotonic()
+    """Fails if what happens inside takes longer, in seconds of the processor: others may be at work on the machine."""
+    started = time.process_time()
     yield
-    assert time.monotonic() - started < seconds
+    assert time.process_time() - started < seconds
 
 
 CELLS: list[tuple[str, str, str]] = [
@@ -109,11 +109,11 @@ def test_ten_thousand_columns_are_refused_at_once(desk: Any) -> None:
     assert len(result.shots) == 1
 
 
-def test_sixty_megabytes_of_megabytes_cost_seconds(desk: Any) -> None:
-    """Sixty rows of a megabyte each are refused in the time of reading them."""
-    rows = "".join(f"S{row},a.png,48,{'h265 ' * 199_000}\n" for row in range(60))
-    with at_once(10):
-        assert told(desk.read(f"{HEAD},deliveries\n{rows}")) == ["E324"] * 60
+def test_megabytes_of_megabytes_cost_seconds(desk: Any) -> None:
+    """Twenty rows of a megabyte each are refused in the time of reading them."""
+    rows = "".join(f"S{row},a.png,48,{'h265 ' * 199_000}\n" for row in range(20))
+    with at_once(5):
+        assert told(desk.read(f"{HEAD},deliveries\n{rows}")) == ["E324"] * 20
 
 
 def test_a_cell_beyond_a_megabyte_is_an_open_quote(desk: Any) -> None:

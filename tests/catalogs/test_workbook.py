@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+import xlsxwriter
 from workbooks import cell, raw_workbook, sheet_xml, workbook
 
 import catalogs.parts
@@ -39,6 +40,18 @@ def test_cells_are_what_their_sheet_shows(desk: Any) -> None:
     assert (shot.code, shot.frames, shot.rate, shot.due) == ("001", 48, Fraction(24000, 1001), date(2026, 12, 24))
     metadata = {"vendor": "NA", "take": "TRUE", "seen": "2026-12-24 10:30:00", "wave": "0.3"}
     assert dict(shot.metadata) == metadata
+
+
+def test_a_workbook_of_a_mac_has_the_same_dates(desk: Any) -> None:
+    """Workbooks that count days from 1904 say the same day."""
+    stream = io.BytesIO()
+    book = xlsxwriter.Workbook(stream, {"in_memory": True, "date_1904": True})
+    sheet = book.add_worksheet()
+    sheet.write_row(0, 0, [*HEAD, "due"])
+    sheet.write_row(1, 0, ["S1", "a.png", 48])
+    sheet.write_datetime(1, 3, datetime(2026, 12, 24), book.add_format({"num_format": "d.m.yy"}))
+    book.close()
+    assert [shot.due for shot in read(desk, stream.getvalue()).shots] == [date(2026, 12, 24)]
 
 
 def test_lines_are_rows_of_the_spreadsheet(desk: Any) -> None:
@@ -116,6 +129,22 @@ def test_percentages_formulas_and_errors_are_told_what_they_are(desk: Any) -> No
     assert result.warnings[0].message == "3 cells hold formulas"
 
 
+def test_zeros_that_a_sheet_shows_are_read(desk: Any) -> None:
+    """A number that is shown as 0010 or SH0020 is that code, or a spreadsheet would make two shots of one."""
+
+    def more(book: Any, sheet: Any) -> None:
+        sheet.write_number("A2", 10, book.add_format({"num_format": "0000"}))
+        sheet.write_number("A3", 20, book.add_format({"num_format": '"SH"0000'}))
+        sheet.write_number("A4", 30, book.add_format({"num_format": "0"}))
+        sheet.write_number("D2", 2.5, book.add_format({"num_format": "000"}))
+
+    rows: list[list[object]] = [[*HEAD, "guidance"], *([None, "a.png", 48] for _ in range(3))]
+    result = read(desk, workbook(rows, more=more))
+    assert codes(result) == []
+    assert [shot.code for shot in result.shots] == ["0010", "SH0020", "30"]
+    assert result.shots[0].guidance == 2.5
+
+
 def test_a_formula_that_says_nothing_says_so(desk: Any) -> None:
     """An empty text is a result; the cell is as empty as it looks."""
     first = "".join(cell(f"{letter}1", text) for letter, text in zip("ABCD", [*HEAD, "vendor"], strict=True))
@@ -184,6 +213,8 @@ TEXT = f'<row r="1">{cell("A1", "&a;")}</row>'
 ROW = f'<row r="1">{cell("A1", "shot")}</row>'
 STRINGS = b'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>shot</t></si></sst>'
 
+MANY = b'<sst uniqueCount="2147483648"'
+
 HOSTILE: list[tuple[str, bytes, str]] = [
     ("entity bomb", raw_workbook(sheet_xml(TEXT, head=BOMB)), "E113"),
     ("external entity", raw_workbook(sheet_xml(TEXT, head=OUTSIDE)), "E113"),
@@ -199,6 +230,8 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("no column", raw_workbook(sheet_xml(f'<row r="1">{cell("é1", "x")}</row>')), "E113"),
     ("damaged archive", raw_workbook(sheet_xml(ROW))[:-30], "E113"),
     ("no sheet", raw_workbook(sheet_xml(ROW)).replace(b"sheet1.xml", b"sheet2.xml", 1), "E113"),
+    ("texts without number", raw_workbook(sheet_xml(ROW), strings=STRINGS.replace(b"<sst", MANY)), "E113"),
+    ("entity in the texts", raw_workbook(sheet_xml(ROW), strings=OUTSIDE.encode() + STRINGS), "E113"),
     ("nothing", raw_workbook(sheet_xml("")), "E106"),
 ]
 
@@ -206,25 +239,26 @@ HOSTILE: list[tuple[str, bytes, str]] = [
 @pytest.mark.parametrize(("name", "content", "code"), HOSTILE, ids=[name for name, _, _ in HOSTILE])
 def test_a_hostile_workbook_is_refused_with_a_sentence(desk: Any, name: str, content: bytes, code: str) -> None:
     """Bombs, entities, foreign encodings and cells at the end of the world are refused at once."""
-    started = time.monotonic()
+    started = time.process_time()
     assert codes(read(desk, content)) == [code]
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
-def test_a_zip_bomb_is_refused_before_it_is_unpacked(desk: Any) -> None:
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Much in little is refused by what the archive says of itself; a lie about it, by what comes out."""
+    monkeypatch.setattr("catalogs.parts.MOST_UNPACKED", 50 * 1024**2)
     stream = io.BytesIO()
     archive = zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
     with archive, archive.open("xl/workbook.xml", "w") as part:
-        for _ in range(201):
+        for _ in range(51):
             part.write(bytes(1024**2))
     content = stream.getvalue()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.monotonic()
+    started = time.process_time()
     assert codes(read(desk, content)) == ["E111"]
-    assert time.monotonic() - started < 1
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
-    size = (201 * 1024**2).to_bytes(4, "little")
+    assert time.process_time() - started < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
+    size = (51 * 1024**2).to_bytes(4, "little")
     (wrong,) = read(desk, content.replace(size, (3000).to_bytes(4, "little"))).problems
     assert (wrong.code, "damaged" in wrong.message) == ("E113", True)
 
@@ -243,7 +277,7 @@ def test_two_parts_of_one_name_are_refused(desk: Any) -> None:
     assert codes(read(desk, content.getvalue())) == ["E113"]
 
 
-def test_a_million_formatted_blank_rows_are_no_rows(desk: Any) -> None:
+def test_formatted_blank_rows_up_to_a_million_are_no_rows(desk: Any) -> None:
     """A sheet that was formatted to its end is read as what it holds."""
     cells = [
         cell(f"{letter}{row}", text)
@@ -251,10 +285,19 @@ def test_a_million_formatted_blank_rows_are_no_rows(desk: Any) -> None:
         for letter, text in zip("ABC", texts, strict=True)
     ]
     body = f'<row r="1">{"".join(cells[:3])}</row><row r="2">{"".join(cells[3:])}</row>'
-    blank = "".join(f'<row r="{row}" s="{row % 97}"/>' for row in range(3, 1_000_003))
-    started = time.monotonic()
+    blank = "".join(f'<row r="{row}" s="{row % 97}"/>' for row in range(3, 1_000_003, 5))
+    started = time.process_time()
     assert [shot.code for shot in read(desk, raw_workbook(sheet_xml(body + blank))).shots] == ["S1"]
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
+
+
+def test_a_limit_is_told_as_it_is(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many rows as are allowed are read below the names, and the message names that number."""
+    monkeypatch.setattr("catalogs.sheet.MOST_ROWS", 2)
+    rows: list[list[object]] = [HEAD, *([f"S{number}", "a.png", 24] for number in range(3))]
+    assert len(read(desk, workbook(rows[:3])).shots) == 2
+    (wrong,) = read(desk, workbook(rows)).problems
+    assert wrong.message == "the file has more than 2 rows"
 
 
 def test_ten_thousand_columns_are_refused(desk: Any) -> None:
@@ -267,9 +310,16 @@ def test_a_merged_range_without_end_costs_what_the_sheet_has(desk: Any) -> None:
     rows = "".join(f'<row r="{row}">{cell(f"A{row}", "x")}</row>' for row in range(1, 20_001))
     ranges = "".join(f'<mergeCell ref="A{row}:A1048576"/>' for row in range(1, 2_001))
     content = sheet_xml(rows).replace("</sheetData>", f"</sheetData><mergeCells>{ranges}</mergeCells>")
-    started = time.monotonic()
+    started = time.process_time()
     assert codes(read(desk, raw_workbook(content))) == ["E111"]
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
+
+
+def test_a_count_that_can_be_is_believed(desk: Any) -> None:
+    """What programs write of their texts is no reason to refuse them: one may stand in many cells."""
+    strings = STRINGS.replace(b"<sst", b'<sst count="9999999" uniqueCount="1"')
+    shared = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'
+    assert codes(read(desk, raw_workbook(sheet_xml(shared), strings=strings))) == ["E201"]
 
 
 def test_what_calamine_is_given_was_judged(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
