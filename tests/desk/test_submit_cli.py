@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from rendering import House, clean_environment
 from workbooks import workbook
 
-from flows.intake import take_in
+from flows.inbox import hold, settle
 from flows.settings import Settings
 
 HEAD = ["show", "shot", "plate", "frames", "fps"]
@@ -81,8 +79,11 @@ def test_a_workbook_in_the_inbox_is_taken_in_or_comes_back(tmp_path: Path, plate
     for name, frames in (("good.xlsx", 24), ("bad.xlsx", 0)):
         path = inbox / name
         path.write_bytes(workbook([HEAD, ["AGM", f"SH{frames:04}", plate_path.name, frames, 24]]))
-        os.utime(path, (time.time() - 60, time.time() - 60))
-        assert take_in(path, settings) is (name == "good.xlsx")
-    assert [path.name.partition("-")[2] for path in (inbox / "taken").iterdir()] == ["good.xlsx"]
-    back = {path.name.partition("-")[2] for path in (inbox / "refused").iterdir()}
-    assert back == {"bad.xlsx", "bad.errors.csv", "bad.txt"}
+        folder = hold(path, inbox)
+        assert folder
+        assert settle(folder, settings).accepted is (name == "good.xlsx")
+    lying = {
+        kind: {path.name.partition("-")[2] for path in (inbox / kind).iterdir()} for kind in ("accepted", "rejected")
+    }
+    assert lying["accepted"] == {"good.xlsx", "good.xlsx.report.txt"}
+    assert lying["rejected"] == {"bad.xlsx", "bad.errors.csv", "bad.xlsx.report.txt"}
