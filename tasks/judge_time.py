@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
 from catalogs.footage import Finding
 from tasks.cuts import FLASH
 from tasks.known import BLACK_PLATE, FLAT_PLATE, Known, finding, runs
 from tasks.limits import Limits
 from tasks.looks import Look
+
+BESIDE: Final = 8
+"""Frames beside the first or last ones that tell whether their light stands out; a flash there does not come back."""
 
 
 def judge_time(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Limits) -> tuple[Finding, ...]:
@@ -147,7 +151,8 @@ def _light(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Lim
     # a flash of black, or one of a row of them, has another name
     least = float(limits["black"]["luma"])
     named = trembling | {index for index, look in enumerate(looks) if look.peak < least}
-    flashes = [one for one in _flashes(looks, steps, limits) if one.frame_in not in named]
+    flashes = (*_flashes(looks, steps, limits), *_ends(looks, steps, cuts, known, limits))
+    flashes = tuple(one for one in flashes if one.frame_in not in named)
     return [*flashes, *flicker, *_harmful(looks, known, limits)]
 
 
@@ -185,6 +190,45 @@ def _flashes(looks: Sequence[Look], steps: Sequence[float], limits: Limits) -> l
             value = f"{_frames(look.back)} of another picture"
             found.append(finding("flash", severity, (index - look.back, index), value, "one picture throughout"))
     return sorted(found, key=lambda one: one.frame_in)
+
+
+def _ends(
+    looks: Sequence[Look], steps: Sequence[float], cuts: Sequence[int], known: Known, limits: Limits
+) -> Iterator[Finding]:
+    """First or last frames in another light, or of another picture: where a shot begins or ends they cannot return."""
+    severity = limits.severity("flash")
+    if severity is None:
+        return
+    count = len(looks)
+    for length in range(1, FLASH + 1):
+        for span, at in (((0, length), length), ((count - length, count), count - length)):
+            where = "at the start" if span[0] == 0 else "at the end"
+            if not 0 < at < count:
+                continue
+            if at - 1 in cuts and at - 1 not in known.cuts and count > 2 * FLASH:
+                yield finding(
+                    "flash", severity, span, f"{_frames(length)} of another picture {where}", "one picture throughout"
+                )
+            elif _lit(looks, steps, at, limits, forwards=span[0] == 0):
+                # as the frames themselves have it: at the start the step is the way back
+                gained = -steps[at] if span[0] == 0 else steps[at]
+                light = f"{'lighter' if gained > 0 else 'darker'} by {abs(math.expm1(gained)):.1%}"
+                limit = f"{float(limits['flash']['gain']):.1%}"
+                yield finding("flash", severity, span, f"{light} for {_frames(length)} {where}", limit)
+
+
+def _lit(looks: Sequence[Look], steps: Sequence[float], at: int, limits: Limits, *, forwards: bool) -> bool:
+    """Whether light steps at frame `at` and nowhere near it: a fade, a lamp, a ride through shade take several."""
+    size = abs(steps[at])
+    if size < math.log1p(float(limits["flash"]["gain"])):
+        return False
+    inner = steps[at + 1 : at + 1 + BESIDE] if forwards else steps[max(1, at - BESIDE) : at]
+    outer = steps[1:at] if forwards else steps[at + 1 :]
+    if len(inner) < BESIDE or max(map(abs, (*inner, *outer))) > size / 4:
+        return False
+    # a light is the same everywhere, what moves is not
+    ample = size * looks[at].mean >= 0.3 * looks[at].difference
+    return ample and size >= float(limits["flash"]["stands_out"]) * _restless(inner)
 
 
 def _restless(steps: Sequence[float]) -> float:
@@ -241,7 +285,10 @@ def _cuts(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Limi
         finding("cut", severity, (index, index + 2), f"a cut after frame {index + 1001}", "one take")
         for index in cuts
         # black frames are a finding of their own
-        if index not in known.cuts and min(looks[index].peak, looks[index + 1].peak) >= dark
+        if index not in known.cuts
+        and min(looks[index].peak, looks[index + 1].peak) >= dark
+        # and so are a few frames of another picture at an end
+        and not (limits.on("flash") and len(looks) > 2 * FLASH and not FLASH <= index < len(looks) - 1 - FLASH)
     ]
 
 

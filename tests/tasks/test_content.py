@@ -123,6 +123,34 @@ def test_frames_of_another_picture(count: int, tmp_path: Path) -> None:
     assert only(findings(frames, tmp_path), "flash") == (10, 10 + count)
 
 
+@pytest.mark.parametrize("kind", ["prores", "h264"])
+@pytest.mark.parametrize(("gain", "count"), [(1.04, 1), (0.96, 2), (1.1, 3)])
+def test_a_flash_at_an_end_does_not_come_back(gain: float, count: int, kind: str, tmp_path: Path) -> None:
+    """Nor has it come: the first frames, and the last, in another light."""
+    for first in (0, FRAMES - count):
+        found = findings(altered(first, first + count, lambda at, frame: lit(frame, gain)), tmp_path, kind)
+        assert only(found, "flash") == (first, first + count)
+        assert ("lighter" in found[0].value) is (gain > 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_end_of_another_picture_is_no_cut(count: int, tmp_path: Path) -> None:
+    """Three frames are no shot. Where a cut was asked for nothing is said."""
+    other = pan(picture=np.ascontiguousarray(still()[::-1, ::-1]))
+    frames = [*other[:count], *pan()[count:]]
+    assert only(findings(frames, tmp_path), "flash") == (0, count)
+    assert findings(frames, tmp_path, cuts=(count - 1,)) == ()
+    frames = [*pan()[:-count], *other[-count:]]
+    assert only(findings(frames, tmp_path), "flash") == (FRAMES - count, FRAMES)
+
+
+def test_a_lamp_that_warms_up_is_no_flash(tmp_path: Path) -> None:
+    """Light that goes on rising behind the first frames, or falling before the last ones, was meant."""
+    up = altered(0, 6, lambda at, frame: lit(frame, 0.7 + 0.05 * at))
+    down = altered(FRAMES - 6, FRAMES, lambda at, frame: lit(frame, 0.95 ** (at - FRAMES + 7)))
+    assert "flash" not in codes(findings(up, tmp_path)) | codes(findings(down, tmp_path))
+
+
 @pytest.mark.parametrize("amplitude", [0.015, 0.04, 0.08])
 def test_flicker(amplitude: float, tmp_path: Path) -> None:
     """Light that trembles is one finding, and no row of flashes."""

@@ -119,6 +119,19 @@ def test_nothing_drifts_in_a_pan_or_a_zoom() -> None:
     assert abs(compared(small(one), small(np.asarray(near, np.uint16))).saturation) < 0.012
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_behind_a_cut_drift_is_measured_anew(wanted: bool, tmp_path: Path) -> None:
+    """Another place in other colours has not drifted; what drifts within it has, from its own first frame."""
+    other = [grown(frame, 1.3) for frame in pan(60, step=1, picture=np.ascontiguousarray(still()[::-1, ::-1]))]
+    known = {"cuts": (59,)} if wanted else {}
+    first = pan(60, step=1)
+    assert "drift" not in codes(findings([*first, *other], tmp_path, **known))
+    drifting = [grown(frame, 1 + 0.06 * at / 59) for at, frame in enumerate(other)]
+    [found] = [one for one in findings([*first, *drifting], tmp_path, **known) if one.code == "drift"]
+    assert 60 <= found.frame_in < 73
+    assert found.frame_out >= 108
+
+
 def plated(frame: Frame, folder: Path) -> Path:
     path = folder / "plate.png"
     Image.fromarray((frame >> 8).astype(np.uint8)).save(path)
