@@ -23,8 +23,9 @@ from catalogs.footage import Finding
 from catalogs.timebase import FIRST_FRAME
 from tasks.content import ContentWatch
 from tasks.errors import MediaError
-from tasks.fidelity import MEASURED, FidelityWatch, MasterFrames, judge_fidelity, master_at
+from tasks.fidelity import MEASURED, FidelityWatch, MasterFrames, master_at
 from tasks.inspect import Expectation, clock_of, judged, judged_folder
+from tasks.inspect_take import once
 from tasks.known import Known
 from tasks.limits import Limits
 from tasks.measure import Seen, see_picture, watch
@@ -148,8 +149,7 @@ def inspect_file(path: Path, asked: Asked, *, limits: Limits, ffmpeg: str) -> Fi
     announce(Progress(path.name, "inspect", seen.frames, seen.frames))
     found = limits.graded(_of_the_file(path, asked, seen, rate))
     if able and not any(one.code == "truncated" for one in found):
-        lost = judge_fidelity(fidelity.kept, limits, small=expected.small) if fidelity else ()
-        found += (*pictures.findings(), *lost)
+        found += once((*pictures.findings(), *(fidelity.findings(limits, small=expected.small) if fidelity else ())))
     width, height = seen.sizes[0] if seen.sizes else (0, 0)
     pix_fmt = seen.pix_fmts[0] if seen.pix_fmts else ""
     notices = tuple(_notices(stated, expected))
