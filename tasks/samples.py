@@ -32,6 +32,9 @@ RISE: Final = 12.0
 CLIMB: Final = 96
 """Pixels within which the next stair goes the same way: one step alone is an outline."""
 
+DITHER: Final = (2, 8)
+"""Pixels along a line and lines over which the dither of 8-bit files is averaged; it repeats after 8 of them."""
+
 SMOOTH: Final = 8
 """Codes of 10 bits between the lightest and the darkest of nine pixels, up to which they are of a smooth part."""
 
@@ -151,13 +154,19 @@ def stairs_of(luma: NDArray[Any], scale: Scale, *, least: float) -> tuple[float,
     """Stairs per 100 pixels of rows and columns, and their median height in levels.
 
     A stair: two treads, each flat within FLAT over TREAD pixels, that differ by `least` to RISE, with another such step
-    in the same direction within CLIMB pixels of it. Grain and dither make a tread uneven, so what they hide is none.
+    in the same direction within CLIMB pixels of it. Grain makes a tread uneven, so what it hides is none. The dither of
+    8-bit files, a step of theirs, hides nothing; it is averaged away.
     """
     heights: list[NDArray[Any]] = []
     pixels = 0
     for turned in (luma, luma.T):
         stride = max(1, turned.shape[0] // _LINES)
-        lines = np.ascontiguousarray(turned[::stride]).astype(np.float32) / np.float32(scale.level)
+        if scale.top == 255:
+            stride = max(DITHER[1], stride)
+            lines = cv2.boxFilter(np.ascontiguousarray(turned), cv2.CV_32F, DITHER)[DITHER[1] // 2 :: stride]
+            lines = np.ascontiguousarray(lines) / np.float32(scale.level)
+        else:
+            lines = np.ascontiguousarray(turned[::stride]).astype(np.float32) / np.float32(scale.level)
         pixels += lines.size
         if lines.shape[1] > 4 * TREAD:
             heights.append(_steps(lines, least))
