@@ -43,6 +43,7 @@ class ContentWatch:
         self._known, self._limits, self._content = known, limits, content
         self._due = frozenset(sampled(known.frames)) if known.frames else None
         self._seen = 0
+        self._size: tuple[int, int] | None = None
         self._samples: list[Sample] = []
         harm = limits["photosensitive"]
         self._looker = Looker(second=known.second, flashes=float(harm["flashes"]), area=float(harm["area"]))
@@ -59,6 +60,12 @@ class ContentWatch:
         closely = self._closely(index)
         if not (self._content or closely):
             return
+        size = (frame.width, frame.height)
+        if self._size is None:
+            self._size = size
+        if size != self._size:
+            # one of another size is a finding of its own; here it counts as a frame, so that all others keep theirs
+            frame = frame.reformat(width=self._size[0], height=self._size[1])
         picture = picture_of(frame)
         if self._content:
             self._looker.see(picture)

@@ -6,6 +6,7 @@ Sizes are those of small faults; benchmarks/inspection.py plants more of them, i
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,10 @@ from planted import FRAMES, HEIGHT, WIDTH, altered, codes, encoded, findings, li
 
 from catalogs.footage import Severity
 from models.interface import Frame
-from tasks.limits import read_limits
+from tasks.inspect import Expectation
+from tasks.inspect_take import inspect_one
+from tasks.known import Known
+from tasks.limits import read_limits, shipped
 
 
 def black(at: int, frame: Frame) -> Frame:
@@ -246,6 +250,19 @@ def test_eight_bits_in_a_deeper_file(tmp_path: Path) -> None:
     assert "depth" not in codes(findings(frames, tmp_path))
 
 
+def test_a_frame_of_another_size_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    """Its size is a blocker of the file; what is found behind it stands in its own frames."""
+    frames = altered(12, 13, lambda at, frame: lit(frame, 1.5))
+    for at, frame in enumerate(frames):
+        shown = frame[2:] if at == 4 else frame
+        cv2.imwrite(str(tmp_path / f"s.{1001 + at}.png"), shown[..., ::-1])
+    expected = Expectation("png", "16", FRAMES, Fraction(24), WIDTH, HEIGHT)
+    known = Known(rate=Fraction(24), frames=FRAMES)
+    found = inspect_one(tmp_path, expected, known=known, limits=shipped(), content=True, samples=None)[1]
+    assert {"size", "flash"} <= codes(found)
+    assert [(one.frame_in, one.frame_out) for one in found if one.code == "flash"] == [(12, 13)]
+
+
 def test_a_check_can_be_turned_off_and_raised(tmp_path: Path) -> None:
     """By the limits of a home."""
     (tmp_path / "limits.toml").write_text('[flash]\nseverity = "off"\n[letterbox]\nseverity = "blocker"\n')
@@ -260,13 +277,6 @@ def test_the_frames_of_a_cut_file_are_not_judged(tmp_path: Path) -> None:
     """What breaks off is truncated and miscounted; that its last frames are missing is no other fault."""
     path = encoded(mastered(pan(), tmp_path), tmp_path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    from fractions import Fraction
-
-    from tasks.inspect import Expectation
-    from tasks.inspect_take import inspect_one
-    from tasks.known import Known
-    from tasks.limits import shipped
-
     expected = Expectation("prores", "hq", FRAMES, Fraction(24), WIDTH, HEIGHT)
     known = Known(rate=Fraction(24), frames=FRAMES)
     found = inspect_one(path, expected, known=known, limits=shipped(), content=True, samples=None)[1]
