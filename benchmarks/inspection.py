@@ -1,6 +1,6 @@
 """Does inspection find what is planted, and leave alone what is clean? And what does it cost beside an encode?
 
-    python benchmarks/inspection.py [--workers N] [--speed-only]
+    python benchmarks/inspection.py [--workers N] [--speed-only] [--resume FILE]
     python benchmarks/inspection.py --no-speed                                      # keeps the speed of the last run
     python benchmarks/inspection.py [--only CODE ...] [--clean-only] [--no-clean]   # writes nothing
 
@@ -27,12 +27,13 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import imageio_ffmpeg
 import inspection_clips as clips
 import inspection_faults as planted
 import inspection_seams
+import inspection_ways as ways
 import inspection_wider as wide
 import inspection_wider_faults as more_faults
 import numpy as np
@@ -149,7 +150,7 @@ def found_in(
 def cleans() -> list[tuple[clips.Clean, str]]:
     """Every clean clip, with each kind that it is tried in."""
     # as they come, the formats in turn
-    usual = [(clip, wide.ALL[number % len(wide.ALL)]) for number, clip in enumerate(clips.clean())]
+    usual = [(clip, ways.ALL[number % len(ways.ALL)]) for number, clip in enumerate(clips.clean())]
     return [*usual, *((clip, kind) for clip in wide.wider() for kind in clip.kinds)]
 
 
@@ -279,7 +280,9 @@ def main() -> None:
     parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--speed-only", action="store_true", help="measure that again, keep the other results")
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--resume", type=Path, help="file that results are kept in, and taken from if they are there")
     chosen = parser.parse_args()
+    kept = chosen.resume.open("a+", encoding="utf-8") if chosen.resume else None
     faults = [] if chosen.clean_only else [one for one in _FAULTS if not chosen.only or one.code in chosen.only]
     if chosen.speed_only:
         before = json.loads((RESULTS / "inspection.json").read_text(encoding="utf-8"))
@@ -289,41 +292,27 @@ def main() -> None:
         return
     result: dict[str, Any] = {}
     seams, good_seams = inspection_seams.tried() if not (chosen.only or chosen.clean_only) else ([], [])
-    if not chosen.no_speed:
+    if not (chosen.no_speed or chosen.only or chosen.clean_only or chosen.no_clean):
         result["speed"] = speed()
         print("five seconds at 720p:", result["speed"])
     if faults:
-        done = (
-            [try_fault(fault) for fault in faults]
-            if chosen.workers == 1
-            else _shared(try_fault_numbered, faults, chosen.workers)
-        )
+        todo = [(f"{one.code}: {one.size}", _FAULTS.index(one)) for one in faults]
+        done = _tried(try_fault_numbered, todo, workers=chosen.workers, kept=kept)
         done += seams
         print(table(by_code(done)))
-        for one in done:
-            mark = "   " if one["found"] else "NOT"
-            print(
-                f"{mark} {one['code']:14} {one['size']:34} {one['said']}; also {', '.join(one['others']) or 'nothing'}"
-            )
         for name, blocker in (("blockers", True), ("issues", False)):
             ones = [one for one in done if one["blocker"] is blocker]
             result[name] = {"planted": len(ones), "found": sum(one["found"] for one in ones)}
             print(f"{name}: {result[name]['found']} of {result[name]['planted']} found")
         result |= {"by_code": by_code(done), "faults": done}
     if not chosen.no_clean:
-        tried = (
-            _shared(try_clean_numbered, cleans(), chosen.workers)
-            if chosen.workers > 1
-            else [try_clean(clip, kind) for clip, kind in cleans()]
-        )
+        names = [(f"{clip.name}, {clip.plate or clip.rate}: {kind}", at) for at, (clip, kind) in enumerate(cleans())]
+        tried = _tried(try_clean_numbered, names, workers=chosen.workers, kept=kept)
         tried += good_seams
         alarms = {
             level: [one for one in tried if any(f.startswith(level) for f in one["findings"])]
             for level in ("blocker", "issue")
         }
-        for one in tried:
-            for line in one["findings"]:
-                print(f"FALSE {one['clip']} ({one['kind']}): {line}", flush=True)
         result["clean"] = {
             "trials": len(tried),
             "clips": len({one["clip"] for one in tried}),
@@ -355,10 +344,33 @@ def try_clean_numbered(number: int) -> dict[str, Any]:
 _FAULTS = [*planted.faults(), *more_faults.more()]
 
 
-def _shared(work: Any, what: Sequence[Any], workers: int) -> list[dict[str, Any]]:
-    numbers = [_FAULTS.index(one) for one in what] if work is try_fault_numbered else range(len(what))
+def _tried(
+    work: Callable[[int], dict[str, Any]], todo: Sequence[tuple[str, int]], *, workers: int, kept: TextIO | None
+) -> list[dict[str, Any]]:
+    """What became of each, in order; those that a run before has kept are not tried again."""
+    known: dict[str, dict[str, Any]] = {}
+    if kept is not None:
+        kept.seek(0)
+        known = dict(map(json.loads, kept))
     with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(work, numbers))
+        begun = [(name, pool.submit(work, number)) for name, number in todo if name not in known]
+        for name, future in begun:
+            known[name] = one = future.result()
+            _say(name, one)
+            if kept is not None:
+                kept.write(json.dumps([name, one]) + "\n")
+                kept.flush()
+    return [known[name] for name, _ in todo]
+
+
+def _say(name: str, one: dict[str, Any]) -> None:
+    if "code" in one:
+        mark, others = "   " if one["found"] else "NOT", ", ".join(one["others"]) or "nothing"
+        print(f"{mark} {name:50} {one['said']}; also {others}", flush=True)
+        return
+    print(f"    clean {name}", flush=True)
+    for line in one["findings"]:
+        print(f"FALSE {name}: {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from inspection_clips import Frames
-from inspection_wider import SMALL, over, pan
+from inspection_ways import SMALL, over, pan
 from moving_pictures import View, grained, lit
 
 from catalogs.timebase import FrameRange

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from inspection_clips import FRAMES, Frames, bars, saturated, sky
 from inspection_faults import BASES, Fault, altered, base, held
-from inspection_wider import HD, SMALL, WAN, over, pan
+from inspection_ways import HD, SMALL, WAN, over, pan
 from moving_pictures import Size, View, lit, look, resized
 
 from models.interface import Frame

@@ -227,7 +227,7 @@ def _lit(looks: Sequence[Look], steps: Sequence[float], at: int, limits: Limits,
     if len(inner) < BESIDE or max(map(abs, (*inner, *outer))) > size / 4:
         return False
     # a light is the same everywhere, what moves is not
-    ample = size * looks[at].mean >= 0.3 * looks[at].difference
+    ample = size * looks[at].mean >= 0.12 * looks[at].difference
     return ample and size >= float(limits["flash"]["stands_out"]) * _restless(inner)
 
 
