@@ -19,8 +19,9 @@ from tasks.judge_time import judge_time
 from tasks.known import Known
 from tasks.limits import Limits
 from tasks.looks import Looker
+from tasks.pixels import PixelWatch
 from tasks.planes import Floats, picture_of
-from tasks.samples import PixelWatch, Sample, sample_of
+from tasks.samples import Sample, sample_of
 
 SAMPLES: Final = 12
 """Frames of a file that are looked at full size."""

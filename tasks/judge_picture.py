@@ -14,7 +14,8 @@ from catalogs.footage import Finding
 from tasks.known import Known, finding
 from tasks.limits import Limits
 from tasks.looks import Look
-from tasks.samples import Sample, Stuck
+from tasks.pixels import Stuck
+from tasks.samples import Sample
 
 SIDES: Final = ("at the top", "at the bottom", "at the left", "at the right")
 
