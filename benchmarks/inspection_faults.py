@@ -128,7 +128,7 @@ def _time() -> Iterator[Fault]:
 
     for number, at in enumerate((20, 8, 33, 20)):
         joined = lambda n=number, at=at: [*base(n)[:at], *base(n + 1)[at:]]  # type: ignore[misc]  # noqa: E731
-        yield Fault("cut", f"after frame {at}", joined, (at - 1, at + 1))
+        yield Fault("cut", f"after frame {at}, {BASES[number]}", joined, (at - 1, at + 1))
     yield Fault("cut", "to a dark shot", lambda: [*base(3)[:24], *[lit(f, 0.2) for f in base(1)[24:]]], (23, 25))
 
     for number, (period, area) in enumerate(((3, 1.0), (2, 0.5), (3, 0.4))):
@@ -265,9 +265,9 @@ def _files() -> Iterator[Fault]:
         kind="h264",
     )
     eight = {"format=yuv422p10le": "format=yuv422p,format=yuv422p10le"}
-    yield Fault("depth", "8-bit values in ProRes", sky, words=eight)
+    yield Fault("depth", "8-bit values in ProRes, no master", sky, words=eight)
     eight = {"format=yuv420p10le": "format=yuv420p,format=yuv420p10le"}
-    yield Fault("depth", "8-bit values in H.265", sky, words=eight, kind="h265")
+    yield Fault("depth", "8-bit values in H.265", sky, words=eight, kind="h265", mastered=True)
     for kind, new in (("h265", "unknown"), ("prores", "smpte170m"), ("webm", "bt2020nc"), ("h264", "unknown")):
         yield Fault(
             "tags", f"{new}, {kind}", base, blocker=True, words={"colorspace=bt709": f"colorspace={new}"}, kind=kind

@@ -42,6 +42,8 @@ class PixelWatch:
     """Frames that are searched for them: a white pixel does not show on white."""
     ALIKE: Final = 10.0
     """Levels of 255 within which a pixel stays the same: encoders smear it."""
+    SMEARED: Final = 0.15
+    """The same, as a share of its contrast."""
     MOVED: Final = 10.0
     """Levels of 255 by which its surroundings must have changed: a bright window in a slow push takes its own along."""
     ALONE: Final = 12
@@ -92,14 +94,20 @@ class PixelWatch:
             own[number, at], around[number, at], single[number, at] = values, beside, beyond
         with np.errstate(all="ignore"):
             contrast = np.abs(own - around)
-            same = np.nanmax(own, axis=0) - np.nanmin(own, axis=0) <= self.ALIKE
+            reach = np.nanmax(own, axis=0) - np.nanmin(own, axis=0)
+            usual = np.nanmean(contrast, axis=0)
+            # what an encoder smears goes with the height of the edge
+            alike = np.maximum(self.ALIKE, self.SMEARED * usual)
+            same = reach <= alike
+            # so do a letter's pixels, more than single ones
+            lettered = (reach <= 2 * alike) & (usual >= self._contrast / 2)
             moved = np.nanmax(around, axis=0) - np.nanmin(around, axis=0) >= self.MOVED
             # on a ground of its own colour it cannot show: a quarter of the frames may miss it
             shows = np.nanmean(contrast >= self._contrast, axis=0) >= 0.75
             shows &= np.nanmean(single >= self._contrast / 2, axis=0) >= 0.6
             least = np.nanquantile(contrast, 0.25, axis=0)
         chosen = np.nonzero(same & moved & shows)[0]
-        stays = self._places[np.nonzero(same)[0]]
+        stays = self._places[np.nonzero(same | lettered)[0]]
         found = []
         for place in chosen:
             row, column = self._places[place].tolist()
