@@ -163,16 +163,9 @@ def _title() -> Frames:
 
 
 def _page() -> Frames:
-    page = np.full((1500, 1400, 3), 60000, np.uint16)
+    page = np.full((1500, 1400, 3), 233, np.uint8)
     for line in range(52):
-        cv2.putText(
-            page,
-            f"{line}. The lamp was lit, and nobody came." * 2,
-            (60, 40 + 28 * line),
-            cv2.FONT_HERSHEY_COMPLEX,
-            0.6,
-            (9000,) * 3,
-            1,
-            cv2.LINE_AA,
-        )
-    return [look(page, View(0.4, 0.35 + 0.1 * at / 60, 1.6), WAN) for at in range(60)]
+        text, place = f"{line}. The lamp was lit, and nobody came. " * 2, (60, 40 + 28 * line)
+        cv2.putText(page, text, place, cv2.FONT_HERSHEY_COMPLEX, 0.6, (35,) * 3, 1, cv2.LINE_AA)
+    wide = page.astype(np.uint16) * 257
+    return [look(wide, View(0.4, 0.35 + 0.1 * at / 60, 1.6), WAN) for at in range(60)]
