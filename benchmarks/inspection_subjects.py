@@ -154,12 +154,11 @@ def _lower_third() -> Frames:
 
 
 def _title() -> Frames:
-    made = []
-    for at in range(60):
-        frame = np.zeros((SMALL[1], SMALL[0], 3), np.uint16)
-        lettered(frame, "DAILIES", (190, 195), cv2.FONT_HERSHEY_DUPLEX, 1.8 + 0.004 * at, 3)
-        made.append(lit(frame, eased(at / 14) * eased((60 - at) / 14)))
-    return made
+    card = np.zeros((720, 1280, 3), np.uint16)
+    lettered(card, "DAILIES", (380, 390), cv2.FONT_HERSHEY_DUPLEX, 3.6, 6)
+    # letters of whole sizes would grow in steps: the card does
+    grown = (look(card, View(zoom=1 + 0.1 * at / 60), SMALL) for at in range(60))
+    return [lit(frame, eased(at / 14) * eased((60 - at) / 14)) for at, frame in enumerate(grown)]
 
 
 def _page() -> Frames:

@@ -17,6 +17,9 @@ from tasks.known import BLACK_PLATE, FLAT_PLATE, Known, finding, runs
 from tasks.limits import Limits
 from tasks.looks import Look
 
+STAYS: Final = 0.97
+"""Correlation of all frames with the first one from which a picture has not gone anywhere."""
+
 BESIDE: Final = 8
 """Frames beside the first or last ones that tell whether their light stands out; a flash there does not come back."""
 
@@ -85,7 +88,9 @@ def _motion(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
     found = _frozen(looks, cuts, known, limits)
     severity, least = limits.severity("still"), float(limits["still"]["movement"])
     apart = max(look.apart for look in looks)
-    if severity is not None and apart < least and len(looks) > known.second // 2:
+    # a page of text that is scrolled is as grey as before: what moves finely is not still
+    stays = min(look.alike for look in looks) > STAYS
+    if severity is not None and stays and apart < least and len(looks) > known.second // 2:
         value = f"the picture never goes further than {apart:.2f}/255 from the first frame"
         found.append(finding("still", severity, (0, len(looks)), value, f"{least:g}/255"))
     return found
@@ -112,7 +117,7 @@ def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
     for first, end in runs(repeats):
         # the frame before the first repeat is the picture that repeats
         span = (first - 1, end)
-        beside = [moved[at] for at in (first - 1, end) if 1 <= at < len(moved)]
+        beside = [_beyond_light(looks[at]) for at in (first - 1, end) if 1 <= at < len(moved)]
         usual = _usual(moved, first, end, reach=known.second // 2, same=same)
         step = max(moved[first:end])
         lively = bool(beside) and min(beside) >= max(abrupt * max(step, same / 3), 0.5 * usual, seen)
@@ -125,6 +130,11 @@ def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
             finding("frozen", severity, (found[0].frame_in, found[-1].frame_out), value, "a new picture each frame")
         ]
     return found
+
+
+def _beyond_light(look: Look) -> float:
+    """Difference from the frame before that light does not explain: a title that is faded in does not move."""
+    return max(0.0, look.difference - 1.3 * abs(math.expm1(look.light)) * look.mean)
 
 
 def _beside(moved: Sequence[float], index: int, reach: int) -> float:
