@@ -57,6 +57,8 @@ class Sample:
     """Mean absolute difference of luma over two pixels, bent: fine detail, in levels."""
     coarse: float
     """The same at a quarter of the size: what fine detail is held against, in levels."""
+    even: float
+    """Fine detail over coarse once more, in all directions alike: a picture that turns keeps it."""
     blocks: float
     """Steepness of the edges of 8x8 blocks over that between; 1 for none."""
     stairs: float
@@ -75,12 +77,13 @@ def sample_of(index: int, picture: Picture, *, step: float, content: bool) -> Sa
     """Measure a frame; `content`: all of it, else the ranges alone. `step`: levels of the least stair that counts."""
     beyond, gamut = _beyond(picture)
     if not content:
-        return Sample(index, (0, 0, 0, 0), (0.0,) * 4, 0.0, 0.0, 1.0, 0.0, 0.0, beyond, gamut, 0.0)
+        return Sample(index, (0, 0, 0, 0), (0.0,) * 4, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, beyond, gamut, 0.0)
     luma, scale = picture.luma, picture.scale
     bars, edges = bars_of(luma, scale)
-    fine, coarse = detail(luma, scale)
+    fine, coarse, even = detail(luma, scale)
     stairs, stair = stairs_of(luma, scale, least=step)
-    return Sample(index, bars, edges, fine, coarse, blocks_of(luma), stairs, stair, beyond, gamut, comb_of(luma, scale))
+    comb = comb_of(luma, scale)
+    return Sample(index, bars, edges, fine, coarse, even, blocks_of(luma), stairs, stair, beyond, gamut, comb)
 
 
 def bars_of(luma: NDArray[Any], scale: Scale) -> tuple[tuple[int, int, int, int], tuple[float, float, float, float]]:
@@ -113,11 +116,13 @@ def _bare(line: NDArray[Any], limit: float, level: float) -> bool:
     return bool(high <= limit and high - low <= DARK / 2 * level)
 
 
-def detail(luma: NDArray[Any], scale: Scale) -> tuple[float, float]:
-    """Mean second difference of luma, in levels: at full size, where a blur shows, and at a quarter, where none does.
+def detail(luma: NDArray[Any], scale: Scale) -> tuple[float, float, float]:
+    """Mean second difference of luma, in levels: at full size, where a blur shows, and at a quarter, where none does;
+    and the ratio of both along rows and columns together (Laplacian).
 
     Their ratio does not change with light or contrast. Along rows or along columns, whichever has more detail left: a
-    shutter that is open while the camera pans blurs one of them.
+    shutter that is open while the camera pans blurs one of them. Both together, because sand that lies in rows has no
+    detail along them, until the camera rolls.
     """
     middle = luma[luma.shape[0] // 16 : -(luma.shape[0] // 16) or None]
     whole = middle.astype(np.float32)
@@ -125,12 +130,16 @@ def detail(luma: NDArray[Any], scale: Scale) -> tuple[float, float]:
     quarter = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)
     found = [(_bend(whole), _bend(quarter)), (_bend(whole.T), _bend(quarter.T))]
     fine, coarse = max(found, key=lambda pair: pair[0] / max(1e-3, pair[1]))
-    return fine / scale.level, coarse / scale.level
+    return fine / scale.level, coarse / scale.level, _curve(whole) / max(0.05 * scale.level, _curve(quarter))
 
 
 def _bend(values: Floats) -> float:
     across = np.abs(2 * values[:, 1:-1] - values[:, :-2] - values[:, 2:])
     return float(across.mean())
+
+
+def _curve(values: Floats) -> float:
+    return float(np.abs(cv2.Laplacian(values, cv2.CV_32F)[1:-1, 1:-1]).mean())
 
 
 def blocks_of(luma: NDArray[Any]) -> float:

@@ -112,6 +112,22 @@ def test_a_shot_that_goes_nowhere(sigma: float, tmp_path: Path) -> None:
     assert only(findings(frames, tmp_path), "still") == (0, FRAMES)
 
 
+def test_what_moves_finely_is_not_still(tmp_path: Path) -> None:
+    """A page of letters that is scrolled is as grey in every part as it was before."""
+    cells = np.random.default_rng(3).integers(0, 2, (HEIGHT + 40, (WIDTH + 120) // 4, 1), np.uint8)
+    page = np.repeat(np.repeat(cells, 4, axis=1), 3, axis=2).astype(np.uint16) * 40000 + 9000
+    page = np.repeat(page[::4], 4, axis=0)[: HEIGHT + 40]
+    assert "still" not in codes(findings(pan(picture=page, step=3), tmp_path))
+
+
+def test_a_title_that_is_faded_in_has_not_stopped(tmp_path: Path) -> None:
+    """What stands between two fades does not move before or behind it either."""
+    card = np.zeros((HEIGHT, WIDTH, 3), np.uint16)
+    card[50:130, 60:260] = 58000
+    light = [*np.linspace(0.2, 1, 7), *[1.0] * 10, *np.linspace(1, 0.2, 7)]
+    assert "frozen" not in codes(findings([lit(card, share) for share in light], tmp_path))
+
+
 @pytest.mark.parametrize(("gain", "count"), [(1.04, 1), (0.96, 1), (1.1, 2), (0.7, 3), (1.5, 1)])
 def test_flashes(gain: float, count: int, tmp_path: Path) -> None:
     """From 4 % on, lighter and darker, of up to three frames."""
