@@ -104,7 +104,7 @@ def _moves() -> Iterator[Clean]:
     )
     yield clip(
         "crash zoom",
-        lambda: over("lighthouse.jpg", WAN, 36, lambda w: View(zoom=1.1 + 1.5 * eased(3 * w - 1)), parts=4),
+        lambda: over("lighthouse.jpg", WAN, 36, lambda w: View(zoom=1.1 + 0.4 * eased(3 * w - 1)), parts=4),
         24,
         "h265",
     )

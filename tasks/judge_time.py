@@ -186,6 +186,8 @@ def _flashes(looks: Sequence[Look], steps: Sequence[float], limits: Limits) -> l
                 continue
             if any(abs(steps[at]) > 0.6 * min(abs(rise), abs(fall)) for at in range(index + 1, index + length)):
                 continue
+            if not all(_ample(looks[at], steps[at]) for at in (index, index + length)):
+                continue
             around = [*steps[max(1, index - 6) : index], *steps[index + length + 1 : index + length + 7]]
             if min(abs(rise), abs(fall)) < stands_out * _restless(around):
                 continue
@@ -236,9 +238,12 @@ def _lit(looks: Sequence[Look], steps: Sequence[float], at: int, limits: Limits,
     outer = steps[1:at] if forwards else steps[at + 1 :]
     if len(inner) < BESIDE or max(map(abs, (*inner, *outer))) > size / 4:
         return False
-    # a light is the same everywhere, what moves is not
-    ample = size * looks[at].mean >= 0.12 * looks[at].difference
-    return ample and size >= float(limits["flash"]["stands_out"]) * _restless(inner)
+    return _ample(looks[at], steps[at]) and size >= float(limits["flash"]["stands_out"]) * _restless(inner)
+
+
+def _ample(look: Look, step: float) -> bool:
+    """Whether light makes up for much of the difference: it is the same everywhere, what moves is not."""
+    return abs(step) * look.mean >= 0.12 * look.difference
 
 
 def _restless(steps: Sequence[float]) -> float:
