@@ -4,8 +4,8 @@ Knows: pictures. Does not know: files, limits, findings. Memory: of single pixel
 for each of three frames; a small picture of each frame that is seen.
 
 A light far away is a single bright pixel too, and in a slow push what lies in the middle hardly moves. So a pixel is
-told from a light by what goes on around it: the picture must have moved there, by its optical flow or by the motion of
-the whole of it, further than a point of light could without another value.
+told from a light by what goes on around it: the picture as a whole, by its optical flow, must have moved there further
+than a point of light could without another value.
 """
 
 from __future__ import annotations
@@ -155,22 +155,16 @@ def _around(luma: NDArray[Any], places: NDArray[np.int64], scale: Scale) -> tupl
     return (own - np.float32(scale.black)) / level, (middle - np.float32(scale.black)) / level, single / level
 
 
-def _way(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[Floats, Floats | None]:
-    """(rows, columns, 2) optical flow, and the (2, 3) turn, zoom and shift that most of it follows, if any."""
+def _way(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Floats:
+    """The (2, 3) turn, zoom and shift that most of a picture follows to another; none where nothing is in common."""
     flow = optical_flow(one, other, preset=MEDIUM)
     rows, columns = np.mgrid[4 : one.shape[0] : 8, 4 : one.shape[1] : 8]
     places = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)
     turn, _ = cv2.estimateAffinePartial2D(places, places + flow[rows.ravel(), columns.ravel()], method=cv2.RANSAC)
-    return flow, None if turn is None else np.asarray(turn, np.float32)
+    return np.eye(2, 3, dtype=np.float32) if turn is None else np.asarray(turn, np.float32)
 
 
-def _moved(way: tuple[Floats, Floats | None], x: float, y: float) -> float:
-    """Pixels of the small picture by which it moves at a place: there, or as a whole."""
-    flow, turn = way
-    row, column = min(flow.shape[0] - 1, int(y)), min(flow.shape[1] - 1, int(x))
-    near = flow[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3].reshape(-1, 2)
-    local = float(np.hypot(*np.median(near, axis=0)))
-    if turn is None:
-        return local
+def _moved(turn: Floats, x: float, y: float) -> float:
+    """Pixels of the small picture by which it moves at a place, as a whole: somebody who walks by moves no camera."""
     place = np.array([x, y], np.float32)
-    return max(local, float(np.hypot(*(turn[:, :2] @ place + turn[:, 2] - place))))
+    return float(np.hypot(*(turn[:, :2] @ place + turn[:, 2] - place)))

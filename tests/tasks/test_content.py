@@ -88,6 +88,13 @@ def test_a_frozen_shot_is_a_blocker_unless_it_was_asked_for(tmp_path: Path) -> N
     assert findings(frames, tmp_path, still=True) == ()
 
 
+def test_keyframes_do_not_move_a_frozen_shot(tmp_path: Path) -> None:
+    """Each codes the picture anew, a little differently; what is pushed very slowly moves all the same."""
+    found = findings([pan()[0]] * 40, tmp_path, "h264")
+    assert ("frozen", Severity.BLOCKER) in {(one.code, one.severity) for one in found}, found
+    assert Severity.BLOCKER not in {one.severity for one in findings(pan(40, step=0.02), tmp_path, "h264")}
+
+
 def test_a_slow_start_is_not_frozen(tmp_path: Path) -> None:
     """A move that begins and ends gently has neighbours that hardly differ."""
     way = np.linspace(0, 1, FRAMES)
