@@ -1,11 +1,14 @@
 """Does inspection find what is planted, and leave alone what is clean? And what does it cost beside an encode?
 
-    python benchmarks/inspection.py [--workers N] [--speed-only]
-    python benchmarks/inspection.py [--only CODE ...] [--clean-only] [--no-clean] [--no-speed]    # writes nothing
+    python benchmarks/inspection.py [--workers N] [--speed-only] [--resume FILE]
+    python benchmarks/inspection.py --no-speed                                      # keeps the speed of the last run
+    python benchmarks/inspection.py [--only CODE ...] [--clean-only] [--no-clean]   # writes nothing
 
-Every clip of inspection_clips.py, every fault of inspection_faults.py is rendered at 480x270, encoded as Dailies
-delivers, and inspected as a take's deliverable is. A fault counts as found if there is a finding of its code in its
-frames (two frames' grace), and as severe as it must be. A clean clip counts as a false alarm if it has any issue.
+Every clip of inspection_clips.py and inspection_wider.py, every fault of inspection_faults.py and
+inspection_wider_faults.py is rendered (480x270 at 24 frames a second, the wider ones up to 1280x720 and at 12 to 60),
+encoded as Dailies delivers, and inspected as a take's deliverable is, its master at hand. A fault counts as found if
+there is a finding of its code in its frames (two frames' grace), and as severe as it must be. A clean clip counts as a
+false alarm if it has any issue. Seams, which no file shows, are planted between frames (inspection_seams.py).
 Then a shot of five seconds at 720p is encoded in three formats and all three inspected, in CPU and wall seconds.
 Prints rates by code and overall, and writes results/inspection.json. Needs no network and no GPU.
 """
@@ -18,16 +21,21 @@ import resource
 import subprocess
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import imageio_ffmpeg
 import inspection_clips as clips
 import inspection_faults as planted
+import inspection_seams
+import inspection_ways as ways
+import inspection_wider as wide
+import inspection_wider_faults as more_faults
 import numpy as np
 from PIL import Image
 from report import RESULTS, table, write
@@ -36,7 +44,7 @@ from catalogs.footage import Finding, Master, Severity
 from catalogs.shot import DELIVERY_OPTIONS
 from models.interface import Frame
 from tasks.encode import encode_master
-from tasks.ffmpeg import clip_argv, deliverables_argv, master_argv
+from tasks.ffmpeg import Output, clip_argv, deliverables_argv, master_argv
 from tasks.fidelity import MasterFrames
 from tasks.frames import FrameWriter
 from tasks.inspect import Expectation, inspect_deliverable
@@ -52,28 +60,45 @@ GRACE: Final = 2
 """Frames by which a finding may miss its fault."""
 
 
-def mastered(frames: Sequence[Frame], folder: Path, *, argv: Callable[..., list[str]] = clip_argv) -> Master:
+def mastered(
+    frames: Sequence[Frame],
+    folder: Path,
+    *,
+    rate: Fraction = clips.RATE,
+    argv: Callable[..., list[str]] = clip_argv,
+) -> Master:
     """The frames as a lossless clip: a master in all but its codec, which takes five times as long."""
     path = folder / "master.mkv"
     height, width = frames[0].shape[:2]
     with FrameWriter(
-        argv(FFMPEG, path, width=width, height=height, rate=clips.RATE),
+        argv(FFMPEG, path, width=width, height=height, rate=rate),
         width=width,
         height=height,
         what="master",
     ) as writer:
         for frame in frames:
             writer.write(np.ascontiguousarray(frame))
-    return Master(path, "", path.stat().st_size, len(frames), clips.RATE, width, height)
+    return Master(path, "", path.stat().st_size, len(frames), rate, width, height)
 
 
-def encoded(master: Master, folder: Path, kind: str, words: dict[str, str]) -> Path:
+def encoded(
+    master: Master,
+    folder: Path,
+    kind: str,
+    words: dict[str, str],
+    *,
+    option: str = "",
+    extras: tuple[str, ...] = (),
+) -> Path:
     """One deliverable, with some words of its command line replaced."""
-    target = folder / f"shot{SUFFIX[kind]}"
+    target = folder / f"shot{SUFFIX.get(kind, '')}"
+    if kind not in SUFFIX:
+        target.mkdir()
     argv = deliverables_argv(
         FFMPEG,
         master.path,
-        [(kind, DELIVERY_OPTIONS[kind][0], target)],
+        [Output(kind, option or DELIVERY_OPTIONS[kind][0], target, extras=extras)],
+        frames=master.frames,
         rate=master.rate,
         width=master.width,
         height=master.height,
@@ -100,7 +125,7 @@ def plate_of(name: str) -> PlateSeen | None:
 
 def found_in(
     path: Path,
-    frames: int,
+    master: Master,
     kind: str,
     known: dict[str, Any],
     plate: PlateSeen | None,
@@ -112,22 +137,28 @@ def found_in(
     fields = {
         "kind": kind,
         "option": DELIVERY_OPTIONS[kind][0],
-        "frames": frames,
-        "rate": clips.RATE,
-        "width": clips.SIZE[0],
-        "height": clips.SIZE[1],
+        "frames": master.frames,
+        "rate": master.rate,
+        "width": master.width,
+        "height": master.height,
     }
     wanted = Expectation(**{**fields, **expected})
-    seen = Known(rate=wanted.rate, frames=frames, plate=plate, **known)
+    seen = Known(rate=wanted.rate, frames=master.frames, plate=plate, **known)
     return inspect_one(path, wanted, known=seen, limits=shipped(), content=True, samples=samples)[1]
 
 
-def try_clean(clip: clips.Clean) -> dict[str, Any]:
+def cleans() -> list[tuple[clips.Clean, str]]:
+    """Every clean clip, with each kind that it is tried in."""
+    # as they come, the formats in turn
+    usual = [(clip, ways.ALL[number % len(ways.ALL)]) for number, clip in enumerate(clips.clean())]
+    return [*usual, *((clip, kind) for clip in wide.wider() for kind in clip.kinds)]
+
+
+def try_clean(clip: clips.Clean, kind: str) -> dict[str, Any]:
     """Findings of one clean clip."""
     with tempfile.TemporaryDirectory() as place:
         folder, frames = Path(place), clip.frames()
-        master = mastered(frames, folder)
-        kind = "h265" if sum(map(ord, clip.name)) % 3 == 0 else "prores"  # a third in the format that loses more
+        master = mastered(frames, folder, rate=clip.rate)
         known = dict(clip.known)
         plate = plate_of(clip.plate)
         if known.pop("bars", False):
@@ -135,8 +166,15 @@ def try_clean(clip: clips.Clean) -> dict[str, Any]:
             plate = see_plate(folder / "plate.png", width=clips.SIZE[0], height=clips.SIZE[1])
         samples = MasterFrames(master, ffmpeg=FFMPEG, width=master.width, height=master.height)
         path = encoded(master, folder, kind, {})
-        found = found_in(path, len(frames), kind, known, plate, expected={}, samples=samples)
-    return {"clip": clip.name, "kind": kind, "plate": clip.plate, "findings": [told(one) for one in found]}
+        found = found_in(path, master, kind, known, plate, expected={}, samples=samples)
+    what = f"{master.width}x{master.height}, {master.frames} frames at {float(clip.rate):g}"
+    return {
+        "clip": clip.name,
+        "what": what,
+        "kind": kind,
+        "plate": clip.plate,
+        "findings": [told(one) for one in found],
+    }
 
 
 def try_fault(fault: planted.Fault) -> dict[str, Any]:
@@ -144,14 +182,16 @@ def try_fault(fault: planted.Fault) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         folder, frames = Path(place), fault.frames()
         master = mastered(frames, folder)
-        path = encoded(master, folder, fault.kind, fault.words)
+        path = encoded(master, folder, fault.kind, fault.words, option=fault.option, extras=fault.extras)
         if fault.spoil:
             path.write_bytes(fault.spoil(path.read_bytes()))
+        if fault.spoil_folder:
+            fault.spoil_folder(path)
         samples = (
             MasterFrames(master, ffmpeg=FFMPEG, width=master.width, height=master.height) if fault.mastered else None
         )
         found = found_in(
-            path, len(frames), fault.expected.get("kind", fault.kind), fault.known, plate_of(fault.plate),
+            path, master, fault.expected.get("kind", fault.kind), fault.known, plate_of(fault.plate),
             expected=fault.expected, samples=samples,
         )  # fmt: skip
     first, end = fault.span
@@ -240,10 +280,10 @@ def main() -> None:
     parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--speed-only", action="store_true", help="measure that again, keep the other results")
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--resume", type=Path, help="file that results are kept in, and taken from if they are there")
     chosen = parser.parse_args()
-    faults = (
-        [] if chosen.clean_only else [one for one in planted.faults() if not chosen.only or one.code in chosen.only]
-    )
+    kept = chosen.resume.open("a+", encoding="utf-8") if chosen.resume else None
+    faults = [] if chosen.clean_only else [one for one in _FAULTS if not chosen.only or one.code in chosen.only]
     if chosen.speed_only:
         before = json.loads((RESULTS / "inspection.json").read_text(encoding="utf-8"))
         before.pop("machine")
@@ -251,49 +291,43 @@ def main() -> None:
         print("five seconds at 720p:", figures)
         return
     result: dict[str, Any] = {}
-    if not chosen.no_speed:
+    seams, good_seams = inspection_seams.tried() if not (chosen.only or chosen.clean_only) else ([], [])
+    if not (chosen.no_speed or chosen.only or chosen.clean_only or chosen.no_clean):
         result["speed"] = speed()
         print("five seconds at 720p:", result["speed"])
     if faults:
-        done = (
-            [try_fault(fault) for fault in faults]
-            if chosen.workers == 1
-            else _shared(try_fault_numbered, faults, chosen.workers)
-        )
+        todo = [(f"{one.code}: {one.size}", _FAULTS.index(one)) for one in faults]
+        done = _tried(try_fault_numbered, todo, workers=chosen.workers, kept=kept)
+        done += seams
         print(table(by_code(done)))
-        for one in done:
-            mark = "   " if one["found"] else "NOT"
-            print(
-                f"{mark} {one['code']:14} {one['size']:34} {one['said']}; also {', '.join(one['others']) or 'nothing'}"
-            )
         for name, blocker in (("blockers", True), ("issues", False)):
             ones = [one for one in done if one["blocker"] is blocker]
             result[name] = {"planted": len(ones), "found": sum(one["found"] for one in ones)}
             print(f"{name}: {result[name]['found']} of {result[name]['planted']} found")
         result |= {"by_code": by_code(done), "faults": done}
     if not chosen.no_clean:
-        tried = (
-            _shared(try_clean_numbered, list(clips.clean()), chosen.workers)
-            if chosen.workers > 1
-            else [try_clean(c) for c in clips.clean()]
-        )
+        names = [(f"{clip.name}, {clip.plate or clip.rate}: {kind}", at) for at, (clip, kind) in enumerate(cleans())]
+        tried = _tried(try_clean_numbered, names, workers=chosen.workers, kept=kept)
+        tried += good_seams
         alarms = {
             level: [one for one in tried if any(f.startswith(level) for f in one["findings"])]
             for level in ("blocker", "issue")
         }
-        for one in tried:
-            for line in one["findings"]:
-                print(f"FALSE {one['clip']} ({one['kind']}): {line}")
         result["clean"] = {
-            "clips": len(tried),
+            "trials": len(tried),
+            "clips": len({one["clip"] for one in tried}),
+            "by_kind": dict(Counter(one["kind"] for one in tried)),
+            "what": sorted({one["what"] for one in tried if "what" in one}),
             **{f"with_{level}": len(ones) for level, ones in alarms.items()},
             "issue_rate": round(len(alarms["issue"]) / len(tried), 4),
             "false": [one for one in tried if one["findings"]],
         }
         print(
-            f"clean: {len(tried)} clips, {len(alarms['blocker'])} with a blocker, {len(alarms['issue'])} with an issue"
+            f"clean: {len(tried)} trials, {len(alarms['blocker'])} with a blocker, {len(alarms['issue'])} with an issue"
         )
-    if not (chosen.only or chosen.clean_only or chosen.no_clean or chosen.no_speed):
+    if not (chosen.only or chosen.clean_only or chosen.no_clean):
+        if chosen.no_speed:  # measured before, on an idle machine
+            result["speed"] = json.loads((RESULTS / "inspection.json").read_text(encoding="utf-8"))["speed"]
         write("inspection", result)
 
 
@@ -304,16 +338,39 @@ def try_fault_numbered(number: int) -> dict[str, Any]:
 
 def try_clean_numbered(number: int) -> dict[str, Any]:
     """The clip of a number."""
-    return try_clean(list(clips.clean())[number])
+    return try_clean(*cleans()[number])
 
 
-_FAULTS = list(planted.faults())
+_FAULTS = [*planted.faults(), *more_faults.more()]
 
 
-def _shared(work: Any, what: Sequence[Any], workers: int) -> list[dict[str, Any]]:
-    numbers = [_FAULTS.index(one) for one in what] if work is try_fault_numbered else range(len(what))
+def _tried(
+    work: Callable[[int], dict[str, Any]], todo: Sequence[tuple[str, int]], *, workers: int, kept: TextIO | None
+) -> list[dict[str, Any]]:
+    """What became of each, in order; those that a run before has kept are not tried again."""
+    known: dict[str, dict[str, Any]] = {}
+    if kept is not None:
+        kept.seek(0)
+        known = dict(map(json.loads, kept))
     with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(work, numbers))
+        begun = [(name, pool.submit(work, number)) for name, number in todo if name not in known]
+        for name, future in begun:
+            known[name] = one = future.result()
+            _say(name, one)
+            if kept is not None:
+                kept.write(json.dumps([name, one]) + "\n")
+                kept.flush()
+    return [known[name] for name, _ in todo]
+
+
+def _say(name: str, one: dict[str, Any]) -> None:
+    if "code" in one:
+        mark, others = "   " if one["found"] else "NOT", ", ".join(one["others"]) or "nothing"
+        print(f"{mark} {name:50} {one['said']}; also {others}", flush=True)
+        return
+    print(f"    clean {name}", flush=True)
+    for line in one["findings"]:
+        print(f"FALSE {name}: {line}", flush=True)
 
 
 if __name__ == "__main__":

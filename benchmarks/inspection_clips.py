@@ -40,6 +40,10 @@ class Clean:
     """Plate that it was made from, by file name; empty if it has none to be held against."""
     known: dict[str, Any] = field(default_factory=dict)
     """What its plan would say (tasks.known.Known)."""
+    rate: Fraction = RATE
+    """Frames per second."""
+    kinds: tuple[str, ...] = ()
+    """What it is encoded as, each a trial of its own; empty for one that follows from its place in the list."""
 
 
 def moved(name: str, camera: str, *, frames: int = FRAMES) -> Frames:
@@ -104,9 +108,9 @@ def clean() -> Iterator[Clean]:
     yield Clean("a lamp pulses", lambda: lighted("lanterns.jpg", lambda way: (1 + 0.05 * math.sin(20 * way), 0.0)))
     yield Clean("fast pan", lambda: seen("city.jpg", lambda way: View(0.2 + 2.5 * way, 0.5, 1.3), parts=8))
     yield Clean("fast pan, sharp", lambda: seen("forest.jpg", lambda way: View(0.2 + 1.2 * way, 0.5, 1.3)))
-    yield Clean("a pan that starts and stops", lambda: seen("dunes.png", lambda way: View(0.4 + 0.4 * _eased(way))))
+    yield Clean("a pan that starts and stops", lambda: seen("dunes.png", lambda way: View(0.4 + 0.4 * eased(way))))
     yield Clean(
-        "whip pan", lambda: seen("lake.jpg", lambda way: View(0.5 + 0.03 * way + 1.5 * _eased(3 * way - 1)), parts=8)
+        "whip pan", lambda: seen("lake.jpg", lambda way: View(0.5 + 0.03 * way + 1.5 * eased(3 * way - 1)), parts=8)
     )
     yield Clean("zoom", lambda: seen("lighthouse.jpg", lambda way: View(zoom=1.1 * 2**way)))
     yield Clean("a camera shaken", lambda: shaken("city.jpg"))
@@ -135,7 +139,8 @@ def clean() -> Iterator[Clean]:
     yield Clean("strong colours", lambda: [saturated(frame, 1.8) for frame in drifting("lanterns.jpg")])
 
 
-def _eased(way: float) -> float:
+def eased(way: float) -> float:
+    """From 0 to 1, starting and stopping gently."""
     way = min(1.0, max(0.0, way))
     return way * way * (3 - 2 * way)
 
@@ -277,7 +282,7 @@ def passing(frames: Frames) -> Frames:
 def dissolve() -> Frames:
     """From one plate to another within half of the time."""
     one, two = drifting("lake.jpg"), drifting("city.jpg")
-    return [mixed(a, b, _eased((at / FRAMES - 0.25) * 2)) for at, (a, b) in enumerate(zip(one, two, strict=True))]
+    return [mixed(a, b, eased((at / FRAMES - 0.25) * 2)) for at, (a, b) in enumerate(zip(one, two, strict=True))]
 
 
 def barred() -> Frames:

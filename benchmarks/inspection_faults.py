@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -47,7 +48,13 @@ class Fault:
     expected: dict[str, Any] = field(default_factory=dict)
     """Fields of tasks.inspect.Expectation that are not the clip's own."""
     mastered: bool = False
-    """Whether it is held against its master, made of the frames without `worsen`."""
+    """Whether it is held against its master."""
+    option: str = ""
+    """Variant of its kind; empty for the usual one."""
+    extras: tuple[str, ...] = ()
+    """What it is encoded with besides: `silent`, `slate`."""
+    spoil_folder: Callable[[Path], None] | None = None
+    """What is done to a folder of pictures."""
 
 
 def faults() -> Iterator[Fault]:
@@ -63,12 +70,12 @@ def base(number: int = 0) -> Frames:
 Alter = Callable[[int, Frame], Frame]
 
 
-def _altered(first: int, end: int, alter: Alter, number: int = 0) -> Callable[[], Frames]:
+def altered(first: int, end: int, alter: Alter, number: int = 0) -> Callable[[], Frames]:
     """The base with some frames altered."""
     return lambda: [alter(at, frame) if first <= at < end else frame for at, frame in enumerate(base(number))]
 
 
-def _held(first: int, count: int, number: int = 0) -> Callable[[], Frames]:
+def held(first: int, count: int, number: int = 0) -> Callable[[], Frames]:
     """A base in which frame `first` is shown `count` times, the others at their times."""
 
     def make() -> Frames:
@@ -80,18 +87,18 @@ def _held(first: int, count: int, number: int = 0) -> Callable[[], Frames]:
 
 def _time() -> Iterator[Fault]:
     for number, (first, count) in enumerate(((20, 1), (28, 3), (10, 12), (FRAMES - 1, 1), (0, 2))):
-        black = _altered(first, first + count, lambda at, frame: np.zeros_like(frame), number)
+        black = altered(first, first + count, lambda at, frame: np.zeros_like(frame), number)
         yield Fault("black", f"{count} frames from {first}", black, (first, first + count))
-    yield Fault("black", "2/255 left, 5 frames", _altered(8, 13, lambda at, frame: lit(frame, 0.012)), (8, 13))
+    yield Fault("black", "2/255 left, 5 frames", altered(8, 13, lambda at, frame: lit(frame, 0.012)), (8, 13))
     for level in (0, 250, 1000):
         dark = lambda level=level: [np.full_like(frame, level) for frame in base()]  # type: ignore[misc]  # noqa: E731
         yield Fault("black", f"throughout, at {level / 257:.1f}/255", dark, blocker=True)
 
     for number, (first, count) in enumerate(((20, 2), (20, 3), (12, 6), (26, 12), (FRAMES - 6, 6), (0, 4))):
-        held = _held(first, count, number)
-        yield Fault("frozen", f"{count} frames from {first}", held, (first, first + count))
+        shown = held(first, count, number)
+        yield Fault("frozen", f"{count} frames from {first}", shown, (first, first + count))
     for kind in ("h265", "webm", "h264"):
-        yield Fault("frozen", f"3 frames, {kind}", _held(20, 3), (20, 23), kind=kind)
+        yield Fault("frozen", f"3 frames, {kind}", held(20, 3), (20, 23), kind=kind)
     yield Fault("frozen", "every other frame", lambda: [frame for frame in base()[::2] for _ in range(2)])
     for number in range(3):
         yield Fault("frozen", f"throughout, {BASES[number]}", lambda n=number: [base(n)[0]] * FRAMES, blocker=True)  # type: ignore[misc]
@@ -103,25 +110,25 @@ def _time() -> Iterator[Fault]:
     yield Fault("still", "nothing but light that breathes", breath)
 
     for number, (gain, count) in enumerate(((1.04, 1), (0.96, 1), (1.08, 2), (1.5, 1), (0.7, 3), (3.0, 1))):
-        flash = _altered(22, 22 + count, lambda at, frame, g=gain: lit(frame, g), number)  # type: ignore[misc]
+        flash = altered(22, 22 + count, lambda at, frame, g=gain: lit(frame, g), number)  # type: ignore[misc]
         yield Fault("flash", f"{gain - 1:+.0%} for {count}", flash, (22, 22 + count))
     for count in (1, 2, 3):
         other = lambda c=count: [*base()[:17], *base(1)[17 : 17 + c], *base()[17 + c :]]  # type: ignore[misc]  # noqa: E731
         yield Fault("flash", f"{count} frames of another shot", other, (17, 17 + count))
-    garbage = _altered(25, 26, lambda at, frame: np.random.default_rng(1).integers(0, 65535, frame.shape, np.uint16))
+    garbage = altered(25, 26, lambda at, frame: np.random.default_rng(1).integers(0, 65535, frame.shape, np.uint16))
     yield Fault("flash", "a frame of noise", garbage, (25, 26))
 
     for number, amplitude in enumerate((0.01, 0.02, 0.04, 0.08)):
-        wave = _altered(0, FRAMES, lambda at, frame, a=amplitude: lit(frame, 1 + a * (-1) ** at), number)  # type: ignore[misc]
+        wave = altered(0, FRAMES, lambda at, frame, a=amplitude: lit(frame, 1 + a * (-1) ** at), number)  # type: ignore[misc]
         yield Fault("flicker", f"{amplitude:.0%}, every frame", wave)
     random = np.random.default_rng(4).uniform(-1, 1, FRAMES)
-    yield Fault("flicker", "6 %, at random", _altered(0, FRAMES, lambda at, frame: lit(frame, 1 + 0.06 * random[at])))
-    beat = _altered(10, 36, lambda at, frame: lit(frame, 1 + 0.04 * np.sin(2.1 * at)))
+    yield Fault("flicker", "6 %, at random", altered(0, FRAMES, lambda at, frame: lit(frame, 1 + 0.06 * random[at])))
+    beat = altered(10, 36, lambda at, frame: lit(frame, 1 + 0.04 * np.sin(2.1 * at)))
     yield Fault("flicker", "4 %, three frames long", beat, (10, 36))
 
     for number, at in enumerate((20, 8, 33, 20)):
         joined = lambda n=number, at=at: [*base(n)[:at], *base(n + 1)[at:]]  # type: ignore[misc]  # noqa: E731
-        yield Fault("cut", f"after frame {at}", joined, (at - 1, at + 1))
+        yield Fault("cut", f"after frame {at}, {BASES[number]}", joined, (at - 1, at + 1))
     yield Fault("cut", "to a dark shot", lambda: [*base(3)[:24], *[lit(f, 0.2) for f in base(1)[24:]]], (23, 25))
 
     for number, (period, area) in enumerate(((3, 1.0), (2, 0.5), (3, 0.4))):
@@ -133,7 +140,7 @@ def _time() -> Iterator[Fault]:
             return made
 
         name = f"{float(RATE) / 2 / period:.0f} a second over {area:.0%}"
-        yield Fault("photosensitive", name, _altered(0, FRAMES, strobe, number))
+        yield Fault("photosensitive", name, altered(0, FRAMES, strobe, number))
 
     def red(at: int, frame: Frame) -> Frame:
         made = frame.copy()
@@ -141,25 +148,25 @@ def _time() -> Iterator[Fault]:
         made[..., 1:] = 3000
         return made
 
-    yield Fault("photosensitive", "saturated red, 6 a second", _altered(0, FRAMES, red))
+    yield Fault("photosensitive", "saturated red, 6 a second", altered(0, FRAMES, red))
 
 
 def _picture() -> Iterator[Fault]:
     for number, rows in enumerate((3, 4, 8, 20, 33)):
-        yield Fault("letterbox", f"{rows} px", _altered(0, FRAMES, lambda at, f, r=rows: bars(f, r), number))  # type: ignore[misc]
+        yield Fault("letterbox", f"{rows} px", altered(0, FRAMES, lambda at, f, r=rows: bars(f, r), number))  # type: ignore[misc]
 
     def pillar(at: int, frame: Frame) -> Frame:
         made = frame.copy()
         made[:, :6] = made[:, -6:] = 0
         return made
 
-    yield Fault("letterbox", "6 px at the sides", _altered(0, FRAMES, pillar))
+    yield Fault("letterbox", "6 px at the sides", altered(0, FRAMES, pillar))
     for number, sigma in enumerate((1.0, 1.6, 3.0)):
 
         def soft(at: int, frame: Frame, sigma: float = sigma) -> Frame:
             return np.asarray(cv2.GaussianBlur(frame, (0, 0), max(0.05, sigma * at / FRAMES)))
 
-        yield Fault("blur", f"growing to {sigma} px", _altered(0, FRAMES, soft, number))
+        yield Fault("blur", f"growing to {sigma} px", altered(0, FRAMES, soft, number))
     for number, quality in enumerate((30, 15, 6)):
 
         def blocky(at: int, frame: Frame, quality: int = quality) -> Frame:
@@ -168,7 +175,7 @@ def _picture() -> Iterator[Fault]:
             packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, kept])[1]
             return np.asarray(cv2.cvtColor(cv2.imdecode(packed, 1), cv2.COLOR_BGR2RGB)).astype(np.uint16) * 257
 
-        yield Fault("blur", f"blocks, JPEG quality falling to {quality}", _altered(0, FRAMES, blocky, number))
+        yield Fault("blur", f"blocks, JPEG quality falling to {quality}", altered(0, FRAMES, blocky, number))
     for number, (places, value) in enumerate(
         ((((150, 320),), 65535), (((100, 400),), 0), (((60, 60), (200, 400), (180, 90)), 65535), (((222, 333),), 50000))
     ):
@@ -179,8 +186,8 @@ def _picture() -> Iterator[Fault]:
                 made[y, x] = value
             return made
 
-        yield Fault("dead_pixel", f"{len(places)} at {value / 257:.0f}/255", _altered(0, FRAMES, hot, number))
-    yield Fault("dead_pixel", "1 at 255/255, h265", _altered(0, FRAMES, _white), kind="h265")
+        yield Fault("dead_pixel", f"{len(places)} at {value / 257:.0f}/255", altered(0, FRAMES, hot, number))
+    yield Fault("dead_pixel", "1 at 255/255, h265", altered(0, FRAMES, _white), kind="h265")
     for levels in (128, 64, 32, 24):
         yield Fault("banding", f"{levels} levels", lambda n=levels: sky(n))  # type: ignore[misc]
     for kind in ("h265", "webm"):
@@ -212,7 +219,7 @@ def _plate() -> Iterator[Fault]:
         long = lambda n=name, g=grown: [g(at, f) for at, f in enumerate(moved(n, "push in", frames=120))]  # type: ignore[misc]  # noqa: E731
         yield Fault("drift", f"saturation {gain - 1:+.0%} over 5 s", long, (0, 120), plate=name)
     tint = lambda at, frame: np.clip(frame + np.array([2600, 0, -2600]) * at / FRAMES, 0, 65535).astype(np.uint16)  # noqa: E731
-    yield Fault("drift", "10/255 warmer", _altered(0, FRAMES, tint))
+    yield Fault("drift", "10/255 warmer", altered(0, FRAMES, tint))
     blank = lambda: moved("lake.jpg", "push in")  # noqa: E731
     yield Fault("first_frame", "another plate", blank, (0, 1), plate="city.jpg")
     yield Fault("first_frame", "a third plate", blank, (0, 1), plate="lanterns.jpg")
@@ -258,9 +265,9 @@ def _files() -> Iterator[Fault]:
         kind="h264",
     )
     eight = {"format=yuv422p10le": "format=yuv422p,format=yuv422p10le"}
-    yield Fault("depth", "8-bit values in ProRes", sky, words=eight)
+    yield Fault("depth", "8-bit values in ProRes, no master", sky, words=eight)
     eight = {"format=yuv420p10le": "format=yuv420p,format=yuv420p10le"}
-    yield Fault("depth", "8-bit values in H.265", sky, words=eight, kind="h265")
+    yield Fault("depth", "8-bit values in H.265", sky, words=eight, kind="h265", mastered=True)
     for kind, new in (("h265", "unknown"), ("prores", "smpte170m"), ("webm", "bt2020nc"), ("h264", "unknown")):
         yield Fault(
             "tags", f"{new}, {kind}", base, blocker=True, words={"colorspace=bt709": f"colorspace={new}"}, kind=kind

@@ -1,4 +1,4 @@
-"""`dailies inspect`: one step alone, on any video file or folder of PNGs. Parse, call, print, exit code.
+"""`dailies inspect`: one step alone, on any video file or folder of pictures. Parse, call, print, exit code.
 
 Exit codes: 0 no blocker; 1 a blocker; 2 bad input; 3 this machine cannot do it; 130 asked to leave.
 """
@@ -23,10 +23,10 @@ BLOCKED, INTERRUPTED = 1, 130
 def inspect(
     file: Annotated[Path, typer.Argument(help="Any video file, or a folder of PNGs.")],
     plate: Annotated[Path | None, typer.Option(help="The still that the shot begins with.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames that it must have.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames that it must have, a slate left out.")] = None,
     fps: Annotated[str, typer.Option(help="Frames per second that it must have: 24, 23.976, 30000/1001.")] = "",
     size: Annotated[str, typer.Option(help="Size that it must have: WxH, 480p, 720p, 1080p.")] = "",
-    as_: Annotated[str, typer.Option("--as", help="Delivery that it must be: h265, prores:hq ...")] = "",
+    as_: Annotated[str, typer.Option("--as", help="Delivery that it must be: h265, prores:hq, h264:slate ...")] = "",
     master: Annotated[Path | None, typer.Option(help="The master.mkv that it was encoded from.")] = None,
     show: Annotated[str, typer.Option(help="Show whose limits hold, from limits.toml in DAILIES_HOME.")] = "",
     sheet: Annotated[Path | None, typer.Option(help="Write a JPEG here with a frame of each finding.")] = None,
@@ -51,6 +51,8 @@ def inspect(
     except KeyboardInterrupt:
         view.say("Interrupted.", "yellow")
         raise typer.Exit(INTERRUPTED) from None
+    for notice in inspected.source.notices:
+        view.say(f"{file.name}: {notice}", "yellow")
     if as_json:
         view.document(_document(inspected, sheet))
     else:
@@ -60,13 +62,14 @@ def inspect(
 
 
 def _asked(plate: Path | None, frames: int | None, fps: str, *, size: str, kind: str, master: Path | None) -> Asked:
+    from catalogs.formats import delivery_complaints
     from catalogs.shot import Delivery
     from catalogs.timebase import parse_rate
     from tasks.errors import PlanError
     from tasks.inspect_file import Asked
 
     rate: Fraction | None = None
-    wanted: tuple[str, str] = ("", "")
+    delivery = Delivery("", "")
     try:
         if fps:
             rate = parse_rate(fps)
@@ -75,10 +78,22 @@ def _asked(plate: Path | None, frames: int | None, fps: str, *, size: str, kind:
     try:
         if kind:
             delivery = Delivery.parse(kind)
-            wanted = (delivery.kind, delivery.option)
     except ValueError as error:
         raise PlanError(f"--as: {error}") from None
-    return Asked(frames, rate, _size(size), *wanted, plate, master)
+    # words that no file of that kind can have; the file's own size is another matter
+    for complaint in delivery_complaints([delivery], size=None, rate=rate or Fraction(24)) if kind else ():
+        raise PlanError(f"--as: {complaint}")
+    return Asked(
+        frames,
+        rate,
+        _size(size),
+        delivery.kind,
+        delivery.option,
+        plate,
+        master,
+        quality=delivery.quality,
+        extras=delivery.extras,
+    )
 
 
 def _size(text: str) -> tuple[int, int] | None:
@@ -110,17 +125,19 @@ def _document(inspected: FileInspected, sheet: Path | None) -> dict[str, object]
     from catalogs.timebase import rate_text
     from tasks.publish import finding_json
 
+    source = inspected.source
     return {
         "file": {
-            "path": str(inspected.path),
-            "frames": inspected.frames,
-            "rate": rate_text(inspected.rate),
-            "width": inspected.width,
-            "height": inspected.height,
-            "codec": inspected.codec,
-            "pix_fmt": inspected.pix_fmt,
+            "path": str(source.path),
+            "frames": source.frames,
+            "rate": rate_text(source.rate),
+            "width": source.width,
+            "height": source.height,
+            "codec": source.codec,
+            "pix_fmt": source.pix_fmt,
         },
         "findings": [finding_json(one) for one in inspected.findings],
+        "notices": list(source.notices),
         "sheet": str(sheet.absolute()) if sheet else None,
     }
 
@@ -130,9 +147,11 @@ def _told(inspected: FileInspected, sheet: Path | None) -> None:
     from catalogs.timebase import rate_display
     from desk import show
 
+    source = inspected.source
+    slate = ", a slate before them" if inspected.lead else ""
     what = (
-        f"{inspected.path.name}: {inspected.frames} frames, {rate_display(inspected.rate)} fps, "
-        f"{inspected.width}x{inspected.height}, {inspected.codec} {inspected.pix_fmt}".rstrip()
+        f"{source.path.name}: {inspected.frames} frames{slate}, {rate_display(source.rate)} fps, "
+        f"{source.width}x{source.height}, {source.codec} {source.pix_fmt}".rstrip()
     )
     order = (Severity.BLOCKER, Severity.ISSUE, Severity.FYI)
     found = sorted(inspected.findings, key=lambda one: (order.index(one.severity), one.frame_in))
@@ -151,7 +170,7 @@ def _where(one: Finding, inspected: FileInspected) -> tuple[str, str]:
     """Frames from 1001, and the timecode of the first."""
     from catalogs.timebase import FIRST_FRAME, timecode
 
-    if (one.frame_in, one.frame_out) == (0, inspected.frames):
+    if (one.frame_in, one.frame_out) in ((0, inspected.frames), (0, inspected.source.frames)):
         return "all", ""
     first, last = FIRST_FRAME + one.frame_in, FIRST_FRAME + one.frame_out - 1
-    return (str(first) if last <= first else f"{first}-{last}"), timecode(first, inspected.rate)
+    return (str(first) if last <= first else f"{first}-{last}"), timecode(first, inspected.source.rate)

@@ -94,7 +94,7 @@ def finish_take(
     inspected = steps.inspect(plan, encoded.value.files, master=master, place=place)
     _add(seconds, "inspect", inspected.seconds)
     deliverables, findings = inspected.value
-    findings += place.limits.graded(tuple(seam_findings(plan, meeting["seams"])))
+    findings += seam_findings(plan, meeting["seams"], place.limits)
     findings += fault_findings(plan, generated.ways)
     _stop_at_blockers(plan, findings)
     manifest = place.version / MANIFEST

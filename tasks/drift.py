@@ -6,6 +6,7 @@ for each key frame.
 A push-in on a red house makes the mean colour of the picture redder, and nothing has drifted. So each key frame is
 compared with an anchor, at first the plate or the first frame, only where optical flow finds the same things in both;
 where too little is left of the anchor, the key frame before takes its place and what it had drifted is added.
+Behind a cut everything begins anew.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Key:
     index: int
     """Which frame, from 0."""
     change: Change
+    part: int = 0
+    """Which of the parts that nothing connects, from 0: what it has drifted since that one's first."""
 
 
 class DriftWatch:
@@ -76,9 +79,10 @@ class DriftWatch:
         self._base = _NONE
         self._last: tuple[Floats, Floats] | None = None
         self._now = _NONE
+        self._part = 0
 
-    def see(self, index: int, luma: Floats, colour: Floats) -> None:
-        """A key frame: luma and (Cb, Cr) as small pictures in 1/255."""
+    def see(self, index: int, luma: Floats, colour: Floats, *, anew: bool = False) -> None:
+        """A key frame: luma and (Cb, Cr) as small pictures in 1/255; `anew`: there is a cut since the one before."""
         picture = (luma, colour)
         if float(luma.mean()) < DIM:
             return
@@ -86,7 +90,7 @@ class DriftWatch:
             self.first = compared(self._plate, picture)
             if self.first.share < LEAST:  # the shot does not begin with it: that is another finding
                 self._anchor = None
-        if self._anchor is None:
+        if self._anchor is None or (anew and self._last is not None):
             self._start(index, picture)
             return
         found = compared(self._anchor, picture)
@@ -98,13 +102,14 @@ class DriftWatch:
             return
         self._now = _sum(self._base, found)
         self._last = picture
-        self.keys.append(Key(index, self._now))
+        self.keys.append(Key(index, self._now, self._part))
 
     def _start(self, index: int, picture: tuple[Floats, Floats]) -> None:
         """Nothing before has to do with this picture: it is what the rest is held against."""
         self._anchor = self._last = picture
         self._base = self._now = _NONE
-        self.keys.append(Key(index, _NONE))
+        self._part += 1 if self.keys else 0
+        self.keys.append(Key(index, _NONE, self._part))
 
 
 _NONE: Final = Change(1.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -33,8 +33,10 @@ from tasks.errors import FfmpegError, MediaError
 from tasks.ffmpeg import _sized  # the very route of the encodes, or the measure would be of another one
 from tasks.filters import converted
 from tasks.frames import WORKING_PIX_FMT
+from tasks.hollow import LowBits, judge_hollow
 from tasks.known import finding
 from tasks.limits import Limits
+from tasks.planes import luma_of
 
 MEMORY: Final = 160 << 20
 """Bytes that sampled frames of a master may take; of large ones there are fewer."""
@@ -104,6 +106,7 @@ class FidelityWatch:
         self._seen = 0
         self.kept: list[Kept] = []
         """One for each sampled frame that was there."""
+        self._low = LowBits()
 
     def see(self, frame: VideoFrame) -> None:
         """The next frame as it was decoded; one of another format is passed over, for that is another finding."""
@@ -116,8 +119,16 @@ class FidelityWatch:
         if frame.format.is_rgb:
             decibels, measure = _psnr(packed, frame), "PSNR"
         else:
-            decibels, measure = _xpsnr(_unpacked(packed, frame), frame)
+            reference = _unpacked(packed, frame)
+            decibels, measure = _xpsnr(reference, frame)
+            if (bits := frame.format.components[0].bits) > 8:
+                self._low.see(luma_of(reference)[0], luma_of(frame)[0], bits=bits)
         self.kept.append(Kept(index, decibels, measure))
+
+    def findings(self, limits: Limits, *, small: bool = False) -> tuple[Finding, ...]:
+        """After the last frame: what was lost; a file that is meant to be small may lose more."""
+        hollow = judge_hollow(self._low.found(), (0, self._seen), limits)
+        return (*judge_fidelity(self.kept, limits, small=small), *hollow)
 
 
 def judge_fidelity(kept: Sequence[Kept], limits: Limits, *, small: bool = False) -> tuple[Finding, ...]:

@@ -201,9 +201,18 @@ def _colr(report: _Report, colr: Colr | None) -> None:
         report.add("tags", f"colr {colr.primaries} {colr.transfer} {colr.matrix} {told}", limit)
 
 
-def judged_folder(path: Path, expected: Expectation) -> tuple[Finding, ...]:
-    """A folder of pictures, against what was expected of a numbered sequence."""
-    return _inspect_folder(path, expected, preset(expected.kind, expected.option), None)[1]
+def judged_folder(path: Path, expected: Expectation, seen: Seen) -> tuple[Finding, ...]:
+    """What was measured on a folder's pictures, and how they are called, against what was expected of a numbered
+    sequence."""
+    wanted = preset(expected.kind, expected.option)
+    report = _Report(path.name, expected)
+    report.whole(seen)
+    _named(report, path, expected, wanted)
+    if seen.frames:
+        _pictures(report, seen, expected, wanted)
+        tags = _PNG_TAGS if wanted.suffix == "png" else _EXR_TAGS
+        report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(tags))
+    return tuple(report.findings)
 
 
 def _inspect_folder(
@@ -211,20 +220,23 @@ def _inspect_folder(
 ) -> tuple[Deliverable, tuple[Finding, ...]]:
     if not path.is_dir():
         return _other_thing(path, expected, "it is a file, not a folder of pictures")
-    report = _Report(path.name, expected)
     seen = Seen(rate=expected.rate, codec=wanted.codec)
-    numbers: list[int] = []
-    names: set[str] = set()
-    strangers: list[str] = []
-    for file in sorted(path.iterdir()):
-        match = _NUMBERED.match(file.name)
-        if match is None or match["suffix"] != wanted.suffix:
-            strangers.append(file.name)
-            continue
-        numbers.append(int(match["number"]))
-        names.add(match["name"])
+    for _, _, file in _numbered(path, wanted):
         see_picture(file, seen, look)
-    report.whole(seen)
+    return _describe(path, expected, seen), judged_folder(path, expected, seen)
+
+
+def _numbered(path: Path, wanted: Preset) -> list[tuple[int, str, Path]]:
+    """(number, name, file) of a folder's pictures, in order of their numbers, which may gain a digit on the way."""
+    found = ((file, _NUMBERED.match(file.name)) for file in path.iterdir())
+    return sorted((int(at["number"]), at["name"], file) for file, at in found if at and at["suffix"] == wanted.suffix)
+
+
+def _named(report: _Report, path: Path, expected: Expectation, wanted: Preset) -> None:
+    """The pictures of a sequence by their names: what is missing, what is too much."""
+    pictures = _numbered(path, wanted)
+    numbers, names = [number for number, _, _ in pictures], {name for _, name, _ in pictures}
+    strangers = sorted({file.name for file in path.iterdir()} - {file.name for _, _, file in pictures})
     due = range(FIRST_FRAME, FIRST_FRAME + expected.frames)
     for first, end in _runs(sorted(set(due) - set(numbers))):
         value = f"frame {first} is missing" if end == first + 1 else f"frames {first} to {end - 1} are missing"
@@ -235,11 +247,6 @@ def _inspect_folder(
         report.add("count", f"{len(surplus)} more, from {surplus[0]}", f"{due.start} to {due.stop - 1}")
     if strangers or len(names) > 1:
         report.add("count", f"also {', '.join((strangers or sorted(names))[:3])}", "one numbered sequence")
-    if seen.frames:
-        _pictures(report, seen, expected, wanted)
-        tags = _PNG_TAGS if wanted.suffix == "png" else _EXR_TAGS
-        report.equal("tags", _each(map(" ".join, seen.tags)), " ".join(tags))
-    return _describe(path, expected, seen), tuple(report.findings)
 
 
 def _other_thing(path: Path, expected: Expectation, why: str) -> tuple[Deliverable, tuple[Finding, ...]]:

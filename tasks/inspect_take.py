@@ -23,7 +23,7 @@ from catalogs.footage import Deliverable, Finding, Master
 from tasks.content import ContentWatch
 from tasks.delivered import expectation
 from tasks.errors import MediaError
-from tasks.fidelity import MEASURED, FidelityWatch, MasterFrames, judge_fidelity
+from tasks.fidelity import MEASURED, FidelityWatch, MasterFrames
 from tasks.inspect import Expectation, clock_of, inspect_deliverable
 from tasks.known import Known
 from tasks.limits import Limits
@@ -159,11 +159,16 @@ def inspect_one(
     deliverable, found = inspect_deliverable(path, expected, look=look if able else None)
     found = limits.graded(found)
     if able and not any(one.code in ("truncated", "count") for one in found):
-        lost = judge_fidelity(fidelity.kept, limits, small=expected.small) if fidelity else ()
-        own = (*pictures.findings(), *lost)
+        own = once((*pictures.findings(), *(fidelity.findings(limits, small=expected.small) if fidelity else ())))
         # of one file only if it is the file's: what the shot shows is in all of them
         found += tuple(replace(one, subject=path.name) if one.code in FILE_CODES else one for one in own)
     return deliverable, found
+
+
+def once(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Without a second word on a file's depth: a comb in its codes and a loss against its master are one fault."""
+    hollow = [one for one in findings if one.code == "depth"]
+    return tuple(one for one in findings if one not in hollow[:-1])
 
 
 def _plate(plan: TakePlan) -> PlateSeen | None:

@@ -14,7 +14,8 @@ from catalogs.footage import Finding
 from tasks.known import Known, finding
 from tasks.limits import Limits
 from tasks.looks import Look
-from tasks.samples import Sample, Stuck
+from tasks.pixels import Stuck
+from tasks.samples import Sample
 
 SIDES: Final = ("at the top", "at the bottom", "at the left", "at the right")
 
@@ -103,8 +104,11 @@ def _blur(
             continue
         share = max(1, len(part) // _PARTS)
         begin, finish = part[:share], part[-share:]
-        before, after = _sharpness(begin), _sharpness(finish)
-        lost = 1 - after / before if before > 0 else 0.0
+        # as far as it is gone along rows and columns, and in all directions alike
+        lost = min(
+            1 - after / before if before > 0 else 0.0
+            for before, after in zip(_sharpness(begin), _sharpness(finish), strict=True)
+        )
         if lost > float(limits["blur"]["lost"]):
             value = f"{lost:.0%} of its fine detail is lost by the end"
             found.append(finding("blur", severity, (first, end), value, f"{float(limits['blur']['lost']):.0%}"))
@@ -119,9 +123,10 @@ def _blur(
     return found
 
 
-def _sharpness(samples: Sequence[Sample]) -> float:
+def _sharpness(samples: Sequence[Sample]) -> tuple[float, float]:
     """Fine detail over coarse: neither light nor contrast changes it."""
-    return statistics.median(one.fine / max(0.05, one.coarse) for one in samples)
+    along = statistics.median(one.fine / max(0.05, one.coarse) for one in samples)
+    return along, statistics.median(one.even for one in samples)
 
 
 def _dead(stuck: Sequence[Stuck], looks: Sequence[Look], whole: tuple[int, int], limits: Limits) -> list[Finding]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final
 
-from catalogs.footage import Finding
+from catalogs.footage import Finding, Severity
 from tasks.cuts import Thumbnail
 from tasks.drift import Change, DriftWatch, Key
 from tasks.known import BLACK_PLATE, FLAT_PLATE, Known, finding, runs
@@ -72,24 +72,31 @@ def _first_frame(change: Change | None, first: Thumbnail | None, known: Known, l
 
 
 def _drift(keys: Sequence[Key], known: Known, limits: Limits) -> list[Finding]:
-    """The greatest distance from where the chain began, if the measurement is sure of it."""
+    """Of each part between two cuts."""
     severity = limits.severity("drift")
-    if severity is None or known.arrives or len(keys) < 2:
+    if severity is None or known.arrives:
         return []
+    parts = ([*part] for _, part in groupby(keys, key=lambda key: key.part))
+    return [one for part in parts if len(part) > 1 for one in _drifted(part, severity, limits)]
+
+
+def _drifted(keys: Sequence[Key], severity: Severity, limits: Limits) -> list[Finding]:
+    """The greatest distance from where the chain began, if the measurement is sure of it."""
+    first = keys[0].index
     most, cast, steady = (float(limits["drift"][key]) for key in ("saturation", "cast", "steady"))
     saturation = _lasting([key.change.saturation for key in keys])
     at = max(range(len(keys)), key=lambda number: abs(saturation[number]))
     gained, spread = math.expm1(saturation[at]), keys[at].change.spread
     if abs(gained) > most and abs(gained) > steady * spread:
         value = f"saturation {gained:+.1%} by frame {keys[at].index + 1001}"
-        return [finding("drift", severity, (0, keys[at].index + 1), value, f"{most:.1%}")]
+        return [finding("drift", severity, (first, keys[at].index + 1), value, f"{most:.1%}")]
     blue = _lasting([key.change.blue for key in keys])
     red = _lasting([key.change.red for key in keys])
     at = max(range(len(keys)), key=lambda number: math.hypot(blue[number], red[number]))
     by = math.hypot(blue[at], red[at])
     if by > cast:
         value = f"colour {by:.1f}/255 from where it began by frame {keys[at].index + 1001}"
-        return [finding("drift", severity, (0, keys[at].index + 1), value, f"{cast:g}/255")]
+        return [finding("drift", severity, (first, keys[at].index + 1), value, f"{cast:g}/255")]
     return []
 
 

@@ -7,14 +7,25 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
 from catalogs.footage import Finding
 from tasks.cuts import FLASH
 from tasks.known import BLACK_PLATE, FLAT_PLATE, Known, finding, runs
 from tasks.limits import Limits
 from tasks.looks import Look
+
+STAYS: Final = 0.97
+"""Correlation of all frames with the first one from which a picture has not gone anywhere."""
+
+SETTLED: Final = (0.2, 0.9999)
+"""Levels of 255 from the first frame and correlation with it that keyframes make of one picture; the slowest push gets
+to 0.35 and 0.99989 within two seconds."""
+
+BESIDE: Final = 8
+"""Frames beside the first or last ones that tell whether their light stands out; a flash there does not come back."""
 
 
 def judge_time(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Limits) -> tuple[Finding, ...]:
@@ -75,16 +86,26 @@ def _motion(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
     same = float(limits["frozen"]["repeats"])
     most = max(look.difference for look in looks)
     whole = limits.severity("frozen", "whole")
-    if most <= same and whole is not None:
-        value = f"no two neighbours of {_frames(len(looks))} differ by more than {most:.3f}/255"
+    if (most <= same or _settled(looks, same)) and whole is not None:
+        usual = statistics.median(look.difference for look in looks[1:])
+        value = f"no two neighbours of {_frames(len(looks))} differ by more than {most:.3f}/255 ({usual:.3f} usually)"
         return [finding("frozen", whole, (0, len(looks)), value, f"more than {same:g}/255")]
     found = _frozen(looks, cuts, known, limits)
     severity, least = limits.severity("still"), float(limits["still"]["movement"])
     apart = max(look.apart for look in looks)
-    if severity is not None and apart < least and len(looks) > known.second // 2:
+    # a page of text that is scrolled is as grey as before: what moves finely is not still
+    stays = min(look.alike for look in looks) > STAYS
+    if severity is not None and stays and apart < least and len(looks) > known.second // 2:
         value = f"the picture never goes further than {apart:.2f}/255 from the first frame"
         found.append(finding("still", severity, (0, len(looks)), value, f"{least:g}/255"))
     return found
+
+
+def _settled(looks: Sequence[Look], same: float) -> bool:
+    """One picture throughout in a format with many keyframes (H.264 for review), each of which codes it anew."""
+    usual = statistics.median(look.difference for look in looks[1:])
+    gone = max(look.apart for look in looks) > SETTLED[0] or min(look.alike for look in looks) < SETTLED[1]
+    return usual <= same and not gone
 
 
 def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Limits) -> list[Finding]:
@@ -108,7 +129,7 @@ def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
     for first, end in runs(repeats):
         # the frame before the first repeat is the picture that repeats
         span = (first - 1, end)
-        beside = [moved[at] for at in (first - 1, end) if 1 <= at < len(moved)]
+        beside = [_beyond_light(looks[at]) for at in (first - 1, end) if 1 <= at < len(moved)]
         usual = _usual(moved, first, end, reach=known.second // 2, same=same)
         step = max(moved[first:end])
         lively = bool(beside) and min(beside) >= max(abrupt * max(step, same / 3), 0.5 * usual, seen)
@@ -121,6 +142,11 @@ def _frozen(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Li
             finding("frozen", severity, (found[0].frame_in, found[-1].frame_out), value, "a new picture each frame")
         ]
     return found
+
+
+def _beyond_light(look: Look) -> float:
+    """Difference from the frame before that light does not explain: a title that is faded in does not move."""
+    return max(0.0, look.difference - 1.3 * abs(math.expm1(look.light)) * look.mean)
 
 
 def _beside(moved: Sequence[float], index: int, reach: int) -> float:
@@ -147,7 +173,8 @@ def _light(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Lim
     # a flash of black, or one of a row of them, has another name
     least = float(limits["black"]["luma"])
     named = trembling | {index for index, look in enumerate(looks) if look.peak < least}
-    flashes = [one for one in _flashes(looks, steps, limits) if one.frame_in not in named]
+    flashes = (*_flashes(looks, steps, limits), *_ends(looks, steps, cuts, known, limits))
+    flashes = tuple(one for one in flashes if one.frame_in not in named)
     return [*flashes, *flicker, *_harmful(looks, known, limits)]
 
 
@@ -171,6 +198,8 @@ def _flashes(looks: Sequence[Look], steps: Sequence[float], limits: Limits) -> l
                 continue
             if any(abs(steps[at]) > 0.6 * min(abs(rise), abs(fall)) for at in range(index + 1, index + length)):
                 continue
+            if not all(_ample(looks[at], steps[at]) for at in (index, index + length)):
+                continue
             around = [*steps[max(1, index - 6) : index], *steps[index + length + 1 : index + length + 7]]
             if min(abs(rise), abs(fall)) < stands_out * _restless(around):
                 continue
@@ -185,6 +214,48 @@ def _flashes(looks: Sequence[Look], steps: Sequence[float], limits: Limits) -> l
             value = f"{_frames(look.back)} of another picture"
             found.append(finding("flash", severity, (index - look.back, index), value, "one picture throughout"))
     return sorted(found, key=lambda one: one.frame_in)
+
+
+def _ends(
+    looks: Sequence[Look], steps: Sequence[float], cuts: Sequence[int], known: Known, limits: Limits
+) -> Iterator[Finding]:
+    """First or last frames in another light, or of another picture: where a shot begins or ends they cannot return."""
+    severity = limits.severity("flash")
+    if severity is None:
+        return
+    count = len(looks)
+    for length in range(1, FLASH + 1):
+        for span, at in (((0, length), length), ((count - length, count), count - length)):
+            where = "at the start" if span[0] == 0 else "at the end"
+            if not 0 < at < count:
+                continue
+            if at - 1 in cuts and at - 1 not in known.cuts and count > 2 * FLASH:
+                yield finding(
+                    "flash", severity, span, f"{_frames(length)} of another picture {where}", "one picture throughout"
+                )
+            elif _lit(looks, steps, at, limits, forwards=span[0] == 0):
+                # as the frames themselves have it: at the start the step is the way back
+                gained = -steps[at] if span[0] == 0 else steps[at]
+                light = f"{'lighter' if gained > 0 else 'darker'} by {abs(math.expm1(gained)):.1%}"
+                limit = f"{float(limits['flash']['gain']):.1%}"
+                yield finding("flash", severity, span, f"{light} for {_frames(length)} {where}", limit)
+
+
+def _lit(looks: Sequence[Look], steps: Sequence[float], at: int, limits: Limits, *, forwards: bool) -> bool:
+    """Whether light steps at frame `at` and nowhere near it: a fade, a lamp, a ride through shade take several."""
+    size = abs(steps[at])
+    if size < math.log1p(float(limits["flash"]["gain"])):
+        return False
+    inner = steps[at + 1 : at + 1 + BESIDE] if forwards else steps[max(1, at - BESIDE) : at]
+    outer = steps[1:at] if forwards else steps[at + 1 :]
+    if len(inner) < BESIDE or max(map(abs, (*inner, *outer))) > size / 4:
+        return False
+    return _ample(looks[at], steps[at]) and size >= float(limits["flash"]["stands_out"]) * _restless(inner)
+
+
+def _ample(look: Look, step: float) -> bool:
+    """Whether light makes up for much of the difference: it is the same everywhere, what moves is not."""
+    return abs(step) * look.mean >= 0.12 * look.difference
 
 
 def _restless(steps: Sequence[float]) -> float:
@@ -241,7 +312,10 @@ def _cuts(looks: Sequence[Look], cuts: Sequence[int], known: Known, limits: Limi
         finding("cut", severity, (index, index + 2), f"a cut after frame {index + 1001}", "one take")
         for index in cuts
         # black frames are a finding of their own
-        if index not in known.cuts and min(looks[index].peak, looks[index + 1].peak) >= dark
+        if index not in known.cuts
+        and min(looks[index].peak, looks[index + 1].peak) >= dark
+        # and so are a few frames of another picture at an end
+        and not (limits.on("flash") and len(looks) > 2 * FLASH and not FLASH <= index < len(looks) - 1 - FLASH)
     ]
 
 

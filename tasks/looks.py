@@ -24,6 +24,7 @@ PARTS: Final = (16, 9)
 """Columns and rows of the parts whose light is followed."""
 
 _FLOOR: Final = np.float32(8)  # levels added before shares are taken: black has no light to lose
+_SOFT: Final = 1.2  # pixels of blur that take noise away and leave letters
 _LITTLE: Final = (32, 18)  # columns and rows in which a picture is held against the first one
 
 
@@ -49,6 +50,8 @@ class Look:
     """The least unlikeness (tasks.cuts) of those to both; 0 where there are none."""
     apart: float
     """Mean difference from the first frame, gain and offset taken out, in levels of a thumbnail."""
+    alike: float
+    """Correlation with the first frame, finer but softened: 1 where nothing but light and noise has changed."""
     flashing: float
     """Share of the picture in which the last second had more flashes than are safe."""
 
@@ -72,6 +75,7 @@ class Looker:
         self._unlike: list[float] = []  # of each of them with the one before
         self._parts: Floats | None = None
         self._first: Floats | None = None
+        self._begun: Floats | None = None
 
     def see(self, picture: Picture) -> Look:
         """The next frame."""
@@ -92,6 +96,7 @@ class Looker:
             back=back,
             unlike=unlike,
             apart=self._from_first(small),
+            alike=self._like_first(small),
             flashing=self._count.see(rgb),
         )
         self._small = [*self._small[-1:], small]
@@ -150,6 +155,14 @@ class Looker:
         # a picture without contrast has no gain to take out
         gain = float((one * other).mean()) / energy if energy > 1 else 1.0
         return float(np.abs(other - np.float32(gain) * one).mean())
+
+    def _like_first(self, small: Floats) -> float:
+        soft = np.asarray(cv2.GaussianBlur(small, (0, 0), _SOFT), np.float32)
+        soft -= soft.mean()
+        if self._begun is None:
+            self._begun = soft
+        energy = float(cv2.norm(soft)) * float(cv2.norm(self._begun))
+        return float(np.vdot(soft, self._begun)) / energy if energy > 0 else 1.0
 
 
 def _apart(one: Floats, other: Floats) -> float:

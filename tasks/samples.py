@@ -1,7 +1,6 @@
 """What can be seen only at full size, measured on a few frames of a file: bars, detail, blocks, stairs, ranges.
 
-Knows: pictures. Does not know: files, limits, findings. Memory: the frame that is measured, and a few numbers of each;
-of single pixels that stand out, at most a few thousand for each of three frames.
+Knows: pictures. Does not know: files, limits, findings. Memory: the frame that is measured, and a few numbers of each.
 
 Everything is measured on coded luma where it lies. Lines of it are read rather than all of it where that is enough.
 """
@@ -32,6 +31,9 @@ RISE: Final = 12.0
 CLIMB: Final = 96
 """Pixels within which the next stair goes the same way: one step alone is an outline."""
 
+DITHER: Final = (2, 8)
+"""Pixels along a line and lines over which the dither of 8-bit files is averaged; it repeats after 8 of them."""
+
 SMOOTH: Final = 8
 """Codes of 10 bits between the lightest and the darkest of nine pixels, up to which they are of a smooth part."""
 
@@ -55,6 +57,8 @@ class Sample:
     """Mean absolute difference of luma over two pixels, bent: fine detail, in levels."""
     coarse: float
     """The same at a quarter of the size: what fine detail is held against, in levels."""
+    even: float
+    """Fine detail over coarse once more, in all directions alike: a picture that turns keeps it."""
     blocks: float
     """Steepness of the edges of 8x8 blocks over that between; 1 for none."""
     stairs: float
@@ -73,12 +77,13 @@ def sample_of(index: int, picture: Picture, *, step: float, content: bool) -> Sa
     """Measure a frame; `content`: all of it, else the ranges alone. `step`: levels of the least stair that counts."""
     beyond, gamut = _beyond(picture)
     if not content:
-        return Sample(index, (0, 0, 0, 0), (0.0,) * 4, 0.0, 0.0, 1.0, 0.0, 0.0, beyond, gamut, 0.0)
+        return Sample(index, (0, 0, 0, 0), (0.0,) * 4, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, beyond, gamut, 0.0)
     luma, scale = picture.luma, picture.scale
     bars, edges = bars_of(luma, scale)
-    fine, coarse = detail(luma, scale)
+    fine, coarse, even = detail(luma, scale)
     stairs, stair = stairs_of(luma, scale, least=step)
-    return Sample(index, bars, edges, fine, coarse, blocks_of(luma), stairs, stair, beyond, gamut, comb_of(luma, scale))
+    comb = comb_of(luma, scale)
+    return Sample(index, bars, edges, fine, coarse, even, blocks_of(luma), stairs, stair, beyond, gamut, comb)
 
 
 def bars_of(luma: NDArray[Any], scale: Scale) -> tuple[tuple[int, int, int, int], tuple[float, float, float, float]]:
@@ -111,11 +116,13 @@ def _bare(line: NDArray[Any], limit: float, level: float) -> bool:
     return bool(high <= limit and high - low <= DARK / 2 * level)
 
 
-def detail(luma: NDArray[Any], scale: Scale) -> tuple[float, float]:
-    """Mean second difference of luma, in levels: at full size, where a blur shows, and at a quarter, where none does.
+def detail(luma: NDArray[Any], scale: Scale) -> tuple[float, float, float]:
+    """Mean second difference of luma, in levels: at full size, where a blur shows, and at a quarter, where none does;
+    and the ratio of both along rows and columns together (Laplacian).
 
     Their ratio does not change with light or contrast. Along rows or along columns, whichever has more detail left: a
-    shutter that is open while the camera pans blurs one of them.
+    shutter that is open while the camera pans blurs one of them. Both together, because sand that lies in rows has no
+    detail along them, until the camera rolls.
     """
     middle = luma[luma.shape[0] // 16 : -(luma.shape[0] // 16) or None]
     whole = middle.astype(np.float32)
@@ -123,12 +130,16 @@ def detail(luma: NDArray[Any], scale: Scale) -> tuple[float, float]:
     quarter = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)
     found = [(_bend(whole), _bend(quarter)), (_bend(whole.T), _bend(quarter.T))]
     fine, coarse = max(found, key=lambda pair: pair[0] / max(1e-3, pair[1]))
-    return fine / scale.level, coarse / scale.level
+    return fine / scale.level, coarse / scale.level, _curve(whole) / max(0.05 * scale.level, _curve(quarter))
 
 
 def _bend(values: Floats) -> float:
     across = np.abs(2 * values[:, 1:-1] - values[:, :-2] - values[:, 2:])
     return float(across.mean())
+
+
+def _curve(values: Floats) -> float:
+    return float(np.abs(cv2.Laplacian(values, cv2.CV_32F)[1:-1, 1:-1]).mean())
 
 
 def blocks_of(luma: NDArray[Any]) -> float:
@@ -151,13 +162,19 @@ def stairs_of(luma: NDArray[Any], scale: Scale, *, least: float) -> tuple[float,
     """Stairs per 100 pixels of rows and columns, and their median height in levels.
 
     A stair: two treads, each flat within FLAT over TREAD pixels, that differ by `least` to RISE, with another such step
-    in the same direction within CLIMB pixels of it. Grain and dither make a tread uneven, so what they hide is none.
+    in the same direction within CLIMB pixels of it. Grain makes a tread uneven, so what it hides is none. The dither of
+    8-bit files, a step of theirs, hides nothing; it is averaged away.
     """
     heights: list[NDArray[Any]] = []
     pixels = 0
     for turned in (luma, luma.T):
         stride = max(1, turned.shape[0] // _LINES)
-        lines = np.ascontiguousarray(turned[::stride]).astype(np.float32) / np.float32(scale.level)
+        if scale.top == 255:
+            stride = max(DITHER[1], stride)
+            lines = cv2.boxFilter(np.ascontiguousarray(turned), cv2.CV_32F, DITHER)[DITHER[1] // 2 :: stride]
+            lines = np.ascontiguousarray(lines) / np.float32(scale.level)
+        else:
+            lines = np.ascontiguousarray(turned[::stride]).astype(np.float32) / np.float32(scale.level)
         pixels += lines.size
         if lines.shape[1] > 4 * TREAD:
             heights.append(_steps(lines, least))
@@ -223,116 +240,3 @@ def _beyond(picture: Picture) -> tuple[float, float]:
     rgb = cv2.resize(picture.rgb(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # chroma has half the pixels
     out = (rgb < -0.05 * 255) | (rgb > 1.05 * 255)
     return beyond, float(out.any(axis=2).mean())
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# single pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """A pixel that stays while what surrounds it moves."""
-
-    x: int
-    y: int
-    value: float
-    """Levels of 255."""
-    contrast: float
-    """Least difference from what surrounds it, in levels."""
-
-
-class PixelWatch:
-    """Sees a few frames, and tells which single pixels stay the same while the picture around them moves."""
-
-    KEPT: Final = 3000
-    """Most pixels of one frame that are followed, those that stand out most."""
-    SEARCHED: Final = 3
-    """Frames that are searched for them: a white pixel does not show on white."""
-    ALIKE: Final = 10.0
-    """Levels of 255 within which a pixel stays the same: encoders smear it."""
-    MOVED: Final = 10.0
-    """Levels of 255 by which its surroundings must have changed: a bright window in a slow push takes its own along."""
-    ALONE: Final = 12
-    """Pixels around a stuck one without another: letters are never alone."""
-
-    def __init__(self, *, contrast: float) -> None:
-        self._contrast = contrast
-        self._places: NDArray[np.int64] = np.zeros((0, 2), np.int64)
-        self._values: list[tuple[NDArray[np.int64], Floats, Floats, Floats]] = []
-
-    def see(self, picture: Picture) -> None:
-        """A frame."""
-        luma, scale = picture.luma, picture.scale
-        if len(self._values) < self.SEARCHED:
-            self._search(luma, scale)
-        places = self._places
-        self._values.append((places, *_around(luma, places, scale)))
-
-    def _search(self, luma: NDArray[Any], scale: Scale) -> None:
-        whole = np.ascontiguousarray(luma)
-        # beyond all that are two away: what lies between may be smeared by the encoder
-        over, under = cv2.subtract(whole, cv2.dilate(whole, _RING)), cv2.subtract(cv2.erode(whole, _RING), whole)
-        stands_out = cv2.max(over, under)
-        rows, columns = np.nonzero(stands_out >= self._contrast / 2 * scale.level)
-        if rows.size > self.KEPT:
-            strongest = np.argpartition(stands_out[rows, columns], -self.KEPT)[-self.KEPT :]
-            rows, columns = rows[strongest], columns[strongest]
-        found = np.stack([rows, columns], axis=1).astype(np.int64)
-        self._places = np.unique(np.concatenate([self._places, found]), axis=0)
-
-    def stuck(self) -> tuple[Stuck, ...]:
-        """After the last frame; the strongest first."""
-        if len(self._values) < 3 or not self._places.size:
-            return ()
-        width = int(self._places[:, 1].max()) + 1
-        keys = self._places[:, 0] * width + self._places[:, 1]
-        own = np.full((len(self._values), keys.size), np.nan, np.float32)
-        around, single = own.copy(), own.copy()
-        for number, (places, values, beside, beyond) in enumerate(self._values):
-            at = np.searchsorted(keys, places[:, 0] * width + places[:, 1])
-            own[number, at], around[number, at], single[number, at] = values, beside, beyond
-        with np.errstate(all="ignore"):
-            contrast = np.abs(own - around)
-            same = np.nanmax(own, axis=0) - np.nanmin(own, axis=0) <= self.ALIKE
-            moved = np.nanmax(around, axis=0) - np.nanmin(around, axis=0) >= self.MOVED
-            # on a ground of its own colour it cannot show: a quarter of the frames may miss it
-            shows = np.nanmean(contrast >= self._contrast, axis=0) >= 0.75
-            shows &= np.nanmean(single >= self._contrast / 2, axis=0) >= 0.6
-            least = np.nanquantile(contrast, 0.25, axis=0)
-        chosen = np.nonzero(same & moved & shows)[0]
-        stays = self._places[np.nonzero(same)[0]]
-        found = []
-        for place in chosen:
-            row, column = self._places[place].tolist()
-            near = np.abs(stays - self._places[place]).max(axis=1)
-            if ((near > 1) & (near <= self.ALONE)).any():
-                continue
-            found.append(Stuck(column, row, float(np.nanmean(own[:, place])), float(least[place])))
-        # one that the encoder has smeared over two is one
-        found.sort(key=lambda one: -one.contrast)
-        kept: list[Stuck] = []
-        for one in found:
-            if all(max(abs(one.x - other.x), abs(one.y - other.y)) > 2 for other in kept):
-                kept.append(one)
-        return tuple(kept)
-
-
-_RING: Final = np.pad(np.zeros((3, 3), np.uint8), 1, constant_values=1)
-_NEAR: Final = [(down, across) for down in range(-2, 3) for across in range(-2, 3) if (down, across) != (0, 0)]
-
-
-def _around(luma: NDArray[Any], places: NDArray[np.int64], scale: Scale) -> tuple[Floats, Floats, Floats]:
-    """Levels of pixels, the median of the 5x5 around each, and by how much each is beyond all that are two away."""
-    height, width = luma.shape
-    rows, columns = places[:, 0], places[:, 1]
-    beside = [
-        luma[np.clip(rows + down, 0, height - 1), np.clip(columns + across, 0, width - 1)] for down, across in _NEAR
-    ]
-    near = np.stack(beside).astype(np.float32)
-    middle = np.median(near, axis=0)
-    own = luma[rows, columns].astype(np.float32)
-    far = np.array([max(abs(down), abs(across)) == 2 for down, across in _NEAR])
-    # of a point everything around is on the same side; a thin line goes on
-    single = np.where(own > middle, own - near[far].max(axis=0), near[far].min(axis=0) - own)
-    level = np.float32(scale.level)
-    return (own - np.float32(scale.black)) / level, (middle - np.float32(scale.black)) / level, single / level

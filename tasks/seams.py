@@ -19,10 +19,11 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from catalogs.footage import Finding, Severity
+from catalogs.footage import Finding
 from catalogs.timebase import FrameRange
 from models.interface import Frame
 from models.motion import FAST, Floats, luma8, optical_flow
+from tasks.limits import Limits
 from tasks.plan import TakePlan
 
 SIDE: Final = 320
@@ -36,15 +37,6 @@ LEAST_DIFFERENCE: Final = 0.1
 
 LEAST_TURN: Final = 0.05
 """Of the motion between two pairs of frames, in measured pixels: what optical flow makes of noise."""
-
-JUMP_LIMIT: Final = 2.0
-COLOUR_LIMIT: Final = 2.0
-TURN_LIMIT: Final = 4.0
-LIKENESS_LIMIT: Final = 0.9
-"""What a seam may have before it is a finding."""
-
-OUTSTANDING: Final = 1.5
-"""How many times what one in twenty frames of the clip has anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,29 +119,35 @@ class SeamMeter:
         return [value for at, value in enumerate(values) if at >= first and at not in own] or list(values[first:])
 
 
-def worst(seam: Mapping[str, Any]) -> tuple[float, str, str]:
+def worst(seam: Mapping[str, Any], limits: Limits) -> tuple[float, str, str]:
     """What is worst about a seam: how many times its limit it is, what it is (`jump 2.4`), and the limit.
 
     `seam` is a Seam as the manifest writes it. Up to 1 nobody sees it.
     """
-    jump, turn, colour = (OUTSTANDING * float(usual) for usual in seam["restless"])
-    limits = (("jump", max(JUMP_LIMIT, jump)), ("colour", max(COLOUR_LIMIT, colour)), ("turn", max(TURN_LIMIT, turn)))
-    over = [(float(seam[name]) / limit, f"{name} {seam[name]}", f"{limit:g}") for name, limit in limits]
-    over.append((LIKENESS_LIMIT / max(0.01, seam["likeness"]), f"likeness {seam['likeness']}", f"{LIKENESS_LIMIT}"))
+    allowed = limits["seam"]
+    usual = dict(zip(("jump", "turn", "colour"), seam["restless"], strict=True))
+    most = {name: max(float(allowed[name]), float(allowed["outstanding"]) * float(usual[name])) for name in usual}
+    # a limit of 0 lets nothing pass
+    over = [(float(seam[name]) / max(1e-6, most[name]), f"{name} {seam[name]}", f"{most[name]:g}") for name in most]
+    least = float(allowed["likeness"])
+    over.append((least / max(0.01, seam["likeness"]), f"likeness {seam['likeness']}", f"{least:g}"))
     return max(over)
 
 
-def seam_findings(plan: TakePlan, seams: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
+def seam_findings(plan: TakePlan, seams: Sequence[Mapping[str, Any]], limits: Limits) -> tuple[Finding, ...]:
     """One for each seam of a take that shows: what is worst about it, at the delivery frames where it lies."""
+    severity = limits.severity("seam")
+    if severity is None:
+        return ()
     found = []
     for seam, (before, window) in zip(seams, pairwise(plan.windows), strict=True):
         if before.arrives and not plan.spec.steps:
             continue  # the animatic dissolves into the still: a change that was asked for, up to the very seam
-        ratio, value, limit = worst(seam)
+        ratio, value, limit = worst(seam, limits)
         if ratio > 1:
             first = plan.delivery_frame(window.span.range.start)
             last = plan.delivery_frame(window.span.range.start + plan.overlap)
-            found.append(Finding("seam", Severity.ISSUE, first, last + 1, value, limit))
+            found.append(Finding("seam", severity, first, last + 1, value, limit))
     return tuple(found)
 
 

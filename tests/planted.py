@@ -60,12 +60,12 @@ def altered(first: int, end: int, alter: Callable[[int, Frame], Frame]) -> list[
     return [alter(at, frame) if first <= at < end else frame for at, frame in enumerate(pan())]
 
 
-def mastered(frames: Sequence[Frame], folder: Path) -> Master:
+def mastered(frames: Sequence[Frame], folder: Path, argv: Callable[..., list[str]] = clip_argv) -> Master:
     """The frames, lossless."""
     path = folder / "master.mkv"
     height, width = frames[0].shape[:2]
-    argv = clip_argv(FFMPEG, path, width=width, height=height, rate=RATE)
-    with FrameWriter(argv, width=width, height=height, what="master") as writer:
+    words = argv(FFMPEG, path, width=width, height=height, rate=RATE)
+    with FrameWriter(words, width=width, height=height, what="master") as writer:
         for frame in frames:
             writer.write(np.ascontiguousarray(frame))
     return Master(path, "", path.stat().st_size, len(frames), RATE, width, height)

@@ -6,6 +6,7 @@ Sizes are those of small faults; benchmarks/inspection.py plants more of them, i
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,10 @@ from planted import FRAMES, HEIGHT, WIDTH, altered, codes, encoded, findings, li
 
 from catalogs.footage import Severity
 from models.interface import Frame
-from tasks.limits import read_limits
+from tasks.inspect import Expectation
+from tasks.inspect_take import inspect_one
+from tasks.known import Known
+from tasks.limits import read_limits, shipped
 
 
 def black(at: int, frame: Frame) -> Frame:
@@ -84,6 +88,13 @@ def test_a_frozen_shot_is_a_blocker_unless_it_was_asked_for(tmp_path: Path) -> N
     assert findings(frames, tmp_path, still=True) == ()
 
 
+def test_keyframes_do_not_move_a_frozen_shot(tmp_path: Path) -> None:
+    """Each codes the picture anew, a little differently; what is pushed very slowly moves all the same."""
+    found = findings([pan()[0]] * 40, tmp_path, "h264")
+    assert ("frozen", Severity.BLOCKER) in {(one.code, one.severity) for one in found}, found
+    assert Severity.BLOCKER not in {one.severity for one in findings(pan(40, step=0.02), tmp_path, "h264")}
+
+
 def test_a_slow_start_is_not_frozen(tmp_path: Path) -> None:
     """A move that begins and ends gently has neighbours that hardly differ."""
     way = np.linspace(0, 1, FRAMES)
@@ -108,6 +119,22 @@ def test_a_shot_that_goes_nowhere(sigma: float, tmp_path: Path) -> None:
     assert only(findings(frames, tmp_path), "still") == (0, FRAMES)
 
 
+def test_what_moves_finely_is_not_still(tmp_path: Path) -> None:
+    """A page of letters that is scrolled is as grey in every part as it was before."""
+    cells = np.random.default_rng(3).integers(0, 2, (HEIGHT + 40, (WIDTH + 120) // 4, 1), np.uint8)
+    page = np.repeat(np.repeat(cells, 4, axis=1), 3, axis=2).astype(np.uint16) * 40000 + 9000
+    page = np.repeat(page[::4], 4, axis=0)[: HEIGHT + 40]
+    assert "still" not in codes(findings(pan(picture=page, step=3), tmp_path))
+
+
+def test_a_title_that_is_faded_in_has_not_stopped(tmp_path: Path) -> None:
+    """What stands between two fades does not move before or behind it either."""
+    card = np.zeros((HEIGHT, WIDTH, 3), np.uint16)
+    card[50:130, 60:260] = 58000
+    light = [*np.linspace(0.2, 1, 7), *[1.0] * 10, *np.linspace(1, 0.2, 7)]
+    assert "frozen" not in codes(findings([lit(card, share) for share in light], tmp_path))
+
+
 @pytest.mark.parametrize(("gain", "count"), [(1.04, 1), (0.96, 1), (1.1, 2), (0.7, 3), (1.5, 1)])
 def test_flashes(gain: float, count: int, tmp_path: Path) -> None:
     """From 4 % on, lighter and darker, of up to three frames."""
@@ -121,6 +148,34 @@ def test_frames_of_another_picture(count: int, tmp_path: Path) -> None:
     frames, other = pan(), pan(picture=np.ascontiguousarray(still()[::-1, ::-1]))
     frames[10 : 10 + count] = other[10 : 10 + count]
     assert only(findings(frames, tmp_path), "flash") == (10, 10 + count)
+
+
+@pytest.mark.parametrize("kind", ["prores", "h264"])
+@pytest.mark.parametrize(("gain", "count"), [(1.04, 1), (0.96, 2), (1.1, 3)])
+def test_a_flash_at_an_end_does_not_come_back(gain: float, count: int, kind: str, tmp_path: Path) -> None:
+    """Nor has it come: the first frames, and the last, in another light."""
+    for first in (0, FRAMES - count):
+        found = findings(altered(first, first + count, lambda at, frame: lit(frame, gain)), tmp_path, kind)
+        assert only(found, "flash") == (first, first + count)
+        assert ("lighter" in found[0].value) is (gain > 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_end_of_another_picture_is_no_cut(count: int, tmp_path: Path) -> None:
+    """Three frames are no shot. Where a cut was asked for nothing is said."""
+    other = pan(picture=np.ascontiguousarray(still()[::-1, ::-1]))
+    frames = [*other[:count], *pan()[count:]]
+    assert only(findings(frames, tmp_path), "flash") == (0, count)
+    assert findings(frames, tmp_path, cuts=(count - 1,)) == ()
+    frames = [*pan()[:-count], *other[-count:]]
+    assert only(findings(frames, tmp_path), "flash") == (FRAMES - count, FRAMES)
+
+
+def test_a_lamp_that_warms_up_is_no_flash(tmp_path: Path) -> None:
+    """Light that goes on rising behind the first frames, or falling before the last ones, was meant."""
+    up = altered(0, 6, lambda at, frame: lit(frame, 0.7 + 0.05 * at))
+    down = altered(FRAMES - 6, FRAMES, lambda at, frame: lit(frame, 0.95 ** (at - FRAMES + 7)))
+    assert "flash" not in codes(findings(up, tmp_path)) | codes(findings(down, tmp_path))
 
 
 @pytest.mark.parametrize("amplitude", [0.015, 0.04, 0.08])
@@ -182,14 +237,21 @@ def test_harmful_flashes(period: int, tmp_path: Path) -> None:
     assert "not certified" in found.value
 
 
-@pytest.mark.parametrize("levels", [100, 64, 32])
-def test_banding(levels: int, tmp_path: Path) -> None:
-    """A gradient of too few steps; the same in full is clean."""
+@pytest.mark.parametrize(
+    ("levels", "kind"),
+    [
+        *((levels, kind) for levels in (100, 64, 32) for kind in ("prores", "h265")),
+        # treads of 5 pixels down the picture are less than what dither is averaged over
+        *((levels, kind) for levels in (64, 48, 32) for kind in ("webm", "h264")),
+    ],
+)
+def test_banding(levels: int, kind: str, tmp_path: Path) -> None:
+    """A gradient of too few steps, also under the dither of 8-bit formats; the same in full is clean."""
     slope = np.linspace(0.2, 0.6, HEIGHT + 40, dtype=np.float32)[:, None] + np.linspace(0, 0.2, WIDTH + 120)[None]
     whole = np.repeat(slope[..., None], 3, axis=2)
     few = np.floor(whole * levels) / levels
-    assert "banding" in codes(findings(pan(picture=(few * 65535).astype(np.uint16)), tmp_path))
-    assert "banding" not in codes(findings(pan(picture=(whole * 65535).astype(np.uint16)), tmp_path))
+    assert "banding" in codes(findings(pan(picture=(few * 65535).astype(np.uint16)), tmp_path, kind))
+    assert "banding" not in codes(findings(pan(picture=(whole * 65535).astype(np.uint16)), tmp_path, kind))
 
 
 def test_full_range_in_a_limited_file(tmp_path: Path) -> None:
@@ -211,6 +273,19 @@ def test_eight_bits_in_a_deeper_file(tmp_path: Path) -> None:
     assert "depth" not in codes(findings(frames, tmp_path))
 
 
+def test_a_frame_of_another_size_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    """Its size is a blocker of the file; what is found behind it stands in its own frames."""
+    frames = altered(12, 13, lambda at, frame: lit(frame, 1.5))
+    for at, frame in enumerate(frames):
+        shown = frame[2:] if at == 4 else frame
+        cv2.imwrite(str(tmp_path / f"s.{1001 + at}.png"), shown[..., ::-1])
+    expected = Expectation("png", "16", FRAMES, Fraction(24), WIDTH, HEIGHT)
+    known = Known(rate=Fraction(24), frames=FRAMES)
+    found = inspect_one(tmp_path, expected, known=known, limits=shipped(), content=True, samples=None)[1]
+    assert {"size", "flash"} <= codes(found)
+    assert [(one.frame_in, one.frame_out) for one in found if one.code == "flash"] == [(12, 13)]
+
+
 def test_a_check_can_be_turned_off_and_raised(tmp_path: Path) -> None:
     """By the limits of a home."""
     (tmp_path / "limits.toml").write_text('[flash]\nseverity = "off"\n[letterbox]\nseverity = "blocker"\n')
@@ -225,13 +300,6 @@ def test_the_frames_of_a_cut_file_are_not_judged(tmp_path: Path) -> None:
     """What breaks off is truncated and miscounted; that its last frames are missing is no other fault."""
     path = encoded(mastered(pan(), tmp_path), tmp_path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    from fractions import Fraction
-
-    from tasks.inspect import Expectation
-    from tasks.inspect_take import inspect_one
-    from tasks.known import Known
-    from tasks.limits import shipped
-
     expected = Expectation("prores", "hq", FRAMES, Fraction(24), WIDTH, HEIGHT)
     known = Known(rate=Fraction(24), frames=FRAMES)
     found = inspect_one(path, expected, known=known, limits=shipped(), content=True, samples=None)[1]

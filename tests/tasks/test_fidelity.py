@@ -13,7 +13,8 @@ from catalogs.footage import Master, Severity
 from catalogs.shot import DELIVERY_OPTIONS
 from tasks.errors import MediaError
 from tasks.fidelity import FidelityWatch, Kept, MasterFrames, judge_fidelity, master_at
-from tasks.limits import shipped
+from tasks.hollow import Hollow, judge_hollow
+from tasks.limits import read_limits, shipped
 from tasks.presets import CRF
 
 
@@ -23,12 +24,16 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Master:
 
 
 def kept(master: Master, path: Path) -> list[Kept]:
+    return watched(master, path).kept
+
+
+def watched(master: Master, path: Path) -> FidelityWatch:
     samples = MasterFrames(master, ffmpeg=FFMPEG, width=master.width, height=master.height)
     with av.open(str(path)) as container:
         watch = FidelityWatch(samples, container.streams.video[0].format.name)
         for frame in container.decode(video=0):
             watch.see(frame)
-    return watch.kept
+    return watch
 
 
 @pytest.mark.parametrize("kind", ENDINGS)
@@ -39,6 +44,37 @@ def test_our_encodes_keep_enough(kind: str, master: Master, tmp_path: Path) -> N
     assert len(found) == 12
     assert min(one.decibels for one in found) > shipped()["fidelity"]["xpsnr"] + 4
     assert judge_fidelity(found, shipped()) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "pix_fmt", "words"),
+    [
+        ("h265", "yuv420p10le", {}),
+        ("h265", "yuv420p10le", {"crf\x0015": "crf\x0024"}),
+        ("prores", "yuv422p10le", {}),
+    ],
+    ids=["h265", "h265 as small as a review copy", "prores"],
+)
+def test_eight_bits_on_the_way_show_in_the_error(
+    kind: str, pix_fmt: str, words: dict[str, str], master: Master, tmp_path: Path
+) -> None:
+    """Whether they were rounded or cut off; what was encoded from ten has no such error."""
+    eight = pix_fmt.replace("10le", "")
+    cut = f"lutyuv=y=bitand(val\\,1020),format={pix_fmt}"
+    for change, said in ((pix_fmt, False), (f"{eight},format={pix_fmt}", True), (f"{pix_fmt},{cut}", True)):
+        path = encoded(master, tmp_path, kind, {**words, f"format={pix_fmt}": f"format={change}"})
+        found = [one for one in watched(master, path).findings(shipped(), small=True) if one.code == "depth"]
+        assert [one.severity for one in found] == [Severity.ISSUE] * said, (change, found)
+
+
+def test_hollow_files_may_be_let_pass(tmp_path: Path) -> None:
+    """By the show's limits, and where the measurement is not sure of it."""
+    whole = (0, 24)
+    (found,) = judge_hollow(Hollow(0.3, 0.01), whole, shipped())
+    assert (found.code, found.frame_in, found.frame_out) == ("depth", *whole)
+    assert judge_hollow(Hollow(0.3, 0.1), whole, shipped()) == judge_hollow(Hollow(0.04, 0.001), whole, shipped()) == ()
+    (tmp_path / "limits.toml").write_text('[depth]\nhollow = "off"\n')
+    assert judge_hollow(Hollow(0.3, 0.01), whole, read_limits(tmp_path)) == ()
 
 
 @pytest.mark.parametrize("change", ["hflip", "negate", "vflip"])

@@ -14,11 +14,13 @@ from PIL import Image
 from planted import FRAMES, HEIGHT, WIDTH, codes, findings, lit, pan, still
 
 from models.interface import Frame
+from models.plate import read_plate
 from tasks.drift import DriftWatch, compared
 from tasks.flashes import FlashCount
 from tasks.inspect import Expectation
 from tasks.inspect_take import carrier
 from tasks.looks import Looker
+from tasks.pixels import PixelWatch
 from tasks.planes import Floats, Picture, picture_of
 from tasks.plates import see_plate
 
@@ -117,6 +119,40 @@ def test_nothing_drifts_in_a_pan_or_a_zoom() -> None:
     turn = np.array([[0.8, 0, 40], [0, 0.8, 30]], np.float32)
     near = cv2.warpAffine(whole, turn, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
     assert abs(compared(small(one), small(np.asarray(near, np.uint16))).saturation) < 0.012
+
+
+def pushed(deeper: float, *, planted: bool) -> int:
+    """Pixels that are held for stuck in a push-in over a city's windows, to `deeper` times the size."""
+    picture = read_plate(Path(__file__).resolve().parents[2] / "examples" / "plates" / "city.jpg")
+    whole = np.asarray(cv2.resize(picture, (600, 338), interpolation=cv2.INTER_AREA), np.uint16)
+    watch = PixelWatch(contrast=20)
+    for at in range(12):
+        size = 1 / (1.05 * (1 + (deeper - 1) * at / 11))
+        turn = np.array([[size, 0, 300 - 240 * size], [0, size, 169 - 135 * size]], np.float32)
+        frame = cv2.warpAffine(whole, turn, (480, 270), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+        if planted:
+            frame[60, 70] = 65535
+        watch.see(picture_of(coded(np.asarray(frame, np.uint16), "yuv422p10le")))
+    return len(watch.stuck())
+
+
+def test_a_light_that_hardly_moves_is_no_dead_pixel() -> None:
+    """In a slow push windows stay where they are; a pixel that the picture has moved past does not go with it."""
+    assert [pushed(deeper, planted=False) for deeper in (1.01, 1.02, 1.04, 1.2)] == [0, 0, 0, 0]
+    assert pushed(1.2, planted=True) == 1
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_behind_a_cut_drift_is_measured_anew(wanted: bool, tmp_path: Path) -> None:
+    """Another place in other colours has not drifted; what drifts within it has, from its own first frame."""
+    other = [grown(frame, 1.3) for frame in pan(60, step=1, picture=np.ascontiguousarray(still()[::-1, ::-1]))]
+    known = {"cuts": (59,)} if wanted else {}
+    first = pan(60, step=1)
+    assert "drift" not in codes(findings([*first, *other], tmp_path, **known))
+    drifting = [grown(frame, 1 + 0.06 * at / 59) for at, frame in enumerate(other)]
+    [found] = [one for one in findings([*first, *drifting], tmp_path, **known) if one.code == "drift"]
+    assert 60 <= found.frame_in < 73
+    assert found.frame_out >= 108
 
 
 def plated(frame: Frame, folder: Path) -> Path:

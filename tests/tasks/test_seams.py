@@ -17,8 +17,10 @@ from catalogs.shot import Plate, Shot
 from catalogs.timebase import FrameRange
 from models.interface import Frame, InterpolatorSpec
 from tasks.engines import spec_for
-from tasks.plan import plan_take
-from tasks.seams import JUMP_LIMIT, Seam, SeamMeter, likeness, seam_findings, worst
+from tasks.limits import Limits, read_limits, shipped
+from tasks.plan import TakePlan, plan_take
+from tasks.rolls import judged
+from tasks.seams import Seam, SeamMeter, likeness, seam_findings, worst
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_a_lurch_over_the_whole_overlap_is_no_excuse_for_itself(still: Frame, wi
     for seam in meter.seams():
         assert seam.jump > 2
         assert seam.restless[0] < 1.5
-        assert worst(asdict(seam))[0] > 1
+        assert worst(asdict(seam), shipped())[0] > 1
 
 
 def test_a_motion_that_starts_anew_turns(still: Frame) -> None:
@@ -84,7 +86,7 @@ def test_a_motion_that_starts_anew_turns(still: Frame) -> None:
 def test_a_displaced_window_jumps(still: Frame) -> None:
     """Three times the clip's own step at the seam is a jump of three times its difference or nearly so."""
     seam = measured(panned(still, [2.0] * 12 + [8.0] + [2.0] * 11), 12)
-    assert seam.jump > JUMP_LIMIT
+    assert seam.jump > shipped()["seam"]["jump"]
 
 
 def test_another_colour_is_a_step(still: Frame) -> None:
@@ -121,20 +123,45 @@ def test_a_still_clip_divides_by_noise_not_by_nothing(still: Frame) -> None:
     """Where nothing moves the measures stay finite, and a seam in it is seen."""
     seam = measured(panned(still, [0.0] * 24), 12)
     assert (seam.jump, seam.turn) == (0, 0)
-    assert measured(panned(still, [0.0] * 12 + [3.0] + [0.0] * 11), 12).jump > JUMP_LIMIT
+    assert measured(panned(still, [0.0] * 12 + [3.0] + [0.0] * 11), 12).jump > shipped()["seam"]["jump"]
+
+
+def planned() -> TakePlan:
+    """A shot of several windows."""
+    shot = Shot("AGM", "A", 400, rate=Fraction(24), plate=Plate("/p.png", "0" * 64, 1280, 720), width=640, height=352)
+    return plan_take(shot, spec_for("animatic"), interpolator=InterpolatorSpec("flow", "", "", "1"))
+
+
+def test_seams_are_graded_by_the_limits_of_the_show(tmp_path: Path) -> None:
+    """Severity and numbers are the show's, off says nothing; which roll is kept they do not change."""
+    plan = planned()
+    seam = asdict(Seam(plan.seams[0], 3.0, 0.1, 1.0, (1.2, 2.0, 0.2), 1.0))
+    good = asdict(Seam(plan.seams[0], 1.0, 0.1, 1.0, (1.2, 2.0, 0.2), 1.0))
+    seams = [seam, *[good] * (len(plan.seams) - 1)]
+
+    def found(text: str) -> list[tuple[str, str]]:
+        (tmp_path / "limits.toml").write_text(f"[show.AGM.seam]\n{text}\n")
+        limits: Limits = read_limits(tmp_path, show="agm")
+        assert judged(1, None, seam).over == 1.5
+        return [(one.severity.value, one.limit) for one in seam_findings(plan, seams, limits)]
+
+    assert found("") == [("issue", "2")]
+    assert found('severity = "blocker"') == [("blocker", "2")]
+    assert found("jump = 2.5") == [("issue", "2.5")]
+    assert found("jump = 3.5") == found('severity = "off"') == found("outstanding = 3") == []
+    assert found("jump = 3.5\nturn = 0\noutstanding = 0.4")[0] == ("issue", "0.8")
 
 
 def test_what_shows_is_a_finding_where_it_lies() -> None:
     """The worst measure of a seam over its limit, at the delivery frames of the overlap; a good seam is none."""
-    shot = Shot("AGM", "A", 400, rate=Fraction(24), plate=Plate("/p.png", "0" * 64, 1280, 720), width=640, height=352)
-    plan = plan_take(shot, spec_for("animatic"), interpolator=InterpolatorSpec("flow", "", "", "1"))
+    plan = planned()
     good = Seam(plan.seams[0], 1.0, 0.1, 1.0, (1.2, 3.0, 0.2), 1.0)
     seams = [good, *(replace(good, native_frame=frame) for frame in plan.seams[1:])]
     assert len(seams) == len(plan.windows) - 1 > 1
-    assert seam_findings(plan, [asdict(seam) for seam in seams]) == ()
+    assert seam_findings(plan, [asdict(seam) for seam in seams], shipped()) == ()
     seams[1] = replace(seams[1], jump=5.0, colour=2.5)
-    [found] = seam_findings(plan, [asdict(seam) for seam in seams])
+    [found] = seam_findings(plan, [asdict(seam) for seam in seams], shipped())
     assert (found.code, found.severity, found.value, found.limit) == ("seam", Severity.ISSUE, "jump 5.0", "2")
     shaken = replace(seams[1], jump=2.4, turn=5.0, colour=0.1, restless=(1.8, 4.0, 0.2))
-    assert seam_findings(plan, [asdict(seam) for seam in (seams[0], shaken, *seams[2:])]) == ()
+    assert seam_findings(plan, [asdict(seam) for seam in (seams[0], shaken, *seams[2:])], shipped()) == ()
     assert found.frame_in <= plan.delivery_frame(plan.seams[1]) < found.frame_out
