@@ -23,6 +23,7 @@ from catalogs.errors import ShotChangedError
 from catalogs.footage import Clip, Deliverable, Finding, Status, Take
 from catalogs.night import AttemptStatus
 from catalogs.nights import Nights
+from catalogs.people import People
 from catalogs.queries import RENDERABLE, UNFINISHED, newest_take_row, settle, shot_row, take_row
 from catalogs.rights import attempt_row, close, full_name, held, take_by_hand
 from catalogs.rows import clip_row, deliverable_row, finding_row, fold, shot_value, take_value
@@ -70,6 +71,8 @@ class Catalogue:
         self._sessions = Sessions(engine)
         self.nights = Nights(self._sessions)
         """Batches, runs, attempts and timings."""
+        self.people = People(self._sessions)
+        """Who may use the desk, and who did what."""
 
     def __enter__(self) -> Self:
         return self

@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeDecorator
 from catalogs.footage import Severity, Status
 from catalogs.night import OPEN, AttemptStatus, BatchStatus, Stage
 
-SCHEMA: Final = "0005"
+SCHEMA: Final = "0008"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
 
 VERSION_TABLE: Final = "dailies_schema"
