@@ -25,6 +25,7 @@ from catalogs.night import AttemptStatus
 from catalogs.nights import Nights
 from catalogs.people import People
 from catalogs.queries import RENDERABLE, UNFINISHED, newest_take_row, settle, shot_row, take_row
+from catalogs.reviews import Reviews
 from catalogs.rights import attempt_row, close, full_name, held, take_by_hand
 from catalogs.rows import clip_row, deliverable_row, finding_row, fold, shot_value, take_value
 from catalogs.sessions import Sessions
@@ -73,6 +74,8 @@ class Catalogue:
         """Batches, runs, attempts and timings."""
         self.people = People(self._sessions)
         """Who may use the desk, and who did what."""
+        self.reviews = Reviews(self._sessions)
+        """What a review shows."""
 
     def __enter__(self) -> Self:
         return self

@@ -76,7 +76,7 @@ def shot_versions(session: Session, *, show: str | None, sequence: str | None) -
         if not rows:
             raise CatalogueError(f"there is no sequence {sequence!r}; {_named('sequence', known)}")
     found = [
-        ShotVersions(shot_value(row), Status(row.status), row.id, tuple(_version(take) for take in row.takes))
+        ShotVersions(shot_value(row), Status(row.status), row.id, tuple(version_value(take) for take in row.takes))
         for row in rows
     ]
     return sorted(found, key=lambda one: (fold(one.shot.show), fold(one.shot.sequence), one.place))
@@ -86,7 +86,8 @@ def _named(what: str, known: Sequence[str]) -> str:
     return f"the catalogue has {', '.join(known)}" if known else f"the catalogue has no {what}: submit a shot list"
 
 
-def _version(row: TakeRow) -> Version:
+def version_value(row: TakeRow) -> Version:
+    """The version in a row of a take, with its deliverables where they lie now."""
     plan, asked = row.plan, shot_value(row.shot)
     take = take_value(row)
     if take.manifest is not None:
