@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from desk.clean_cli import clean
+from desk.desk_cli import desk, people
 from desk.encode_cli import encode
 from desk.export_cli import export
 from desk.inspect_cli import inspect
@@ -38,7 +39,9 @@ ALL_WELL, SOME_FAILED, BAD_INPUT, NOT_READY = 0, 1, 2, 3
 SIGNALLED = 128  # and the signal's number: what a shell reports; 130 for Ctrl-C, 143 for SIGTERM
 
 app.add_typer(weights_app, name="weights")
+app.add_typer(people, name="people")
 app.command()(clean)
+app.command()(desk)
 app.command()(export)
 app.command()(retime)
 app.command()(encode)
