@@ -131,6 +131,21 @@ def read_decimal(text: str, *, low: int, high: int) -> Fraction:
     return value
 
 
+def read_seed(text: str) -> int:
+    """Seed of a model's noise."""
+    return read_whole(text, low=0, high=2**63 - 1)
+
+
+def read_steps(text: str) -> int:
+    """Denoising steps."""
+    return read_whole(text, low=1, high=1000)
+
+
+def read_guidance(text: str) -> float:
+    """Guidance scale."""
+    return float(read_decimal(text, low=0, high=100))
+
+
 def read_fps(text: str) -> Fraction:
     """A delivery rate in frames per second, exact."""
     try:

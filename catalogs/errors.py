@@ -6,6 +6,7 @@
     ├── ShotTakenError                 the batch that runs is at that shot
     ├── ShotChangedError               the request is another one by now; planning it anew will do
     ├── FencedError                    the shot was given to another attempt, or this one was ended
+    ├── VerdictError                   a verdict that may not be; holds every sentence at once
     ├── BatchRunningError              one batch at a time
     ├── CatalogueUnavailableError      wrong url, unwritable home, broken or newer database, lost connection
     └── ShotListError                  a submission with errors; holds every Problem at once
@@ -75,6 +76,15 @@ class FencedError(CatalogueError):
         self.shot = shot
         self.fence = fence
         self.newest = newest
+
+
+class VerdictError(CatalogueError):
+    """A verdict that may not be, where the shots stand; `sentences` says why, one for each. Nothing was decided."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        self.sentences = tuple(sentences)
+        head = ["nothing was decided:"] if len(self.sentences) > 1 else []
+        super().__init__("\n".join([*head, *self.sentences]))
 
 
 class BatchRunningError(CatalogueError):

@@ -22,7 +22,8 @@ from catalogs.tables import BatchRow, RunRow, ShotRow, TakeRow
 RENDERABLE = (Status.READY, Status.RETAKE, Status.RENDERING, Status.FAILED)
 """What a batch takes up. `rendering` is one that was interrupted: a running one is the caller's to know."""
 
-_SLATE = re.compile(r"(.+)_v(\d{3,9})", re.IGNORECASE)
+SLATE = re.compile(r"(.+)_v(\d{3,9})", re.IGNORECASE)
+"""What the slate of a take looks like; a code may look so too."""
 
 UNFINISHED = (Status.RENDERING.value, Status.FAILED.value)
 """A take in one of these may be continued or settled; in any other it is history."""
@@ -52,7 +53,7 @@ def shot_row(session: Session, name: str, *, lock: bool = False) -> ShotRow:
 
 def _slated(session: Session, name: str, *, lock: bool) -> ShotRow | None:
     """The row of the shot whose slate a report prints: `AGM_SQ010_SH0010_v001`. None for what is no shot's slate."""
-    match = _SLATE.fullmatch(name)
+    match = SLATE.fullmatch(name)
     if match is None:
         return None
     version = int(match[2])

@@ -152,7 +152,6 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
     size = None if width is None or height is None else (width, height)
     for complaint in delivery_complaints(deliveries, size=size, rate=rate):
         row.add(complaint.code, complaint.column, complaint.words)
-    guidance = row.read("guidance", partial(columns.read_decimal, low=0, high=100))
     shot = Shot(
         show=show or "",
         code=code or "",
@@ -167,9 +166,9 @@ def read_request(row: Cells, terms: Terms) -> Shot | None:
         width=width,
         height=height,
         model=model,
-        seed=row.read("seed", partial(columns.read_whole, low=0, high=2**63 - 1)),
-        steps=row.read("steps", partial(columns.read_whole, low=1, high=1000)),
-        guidance=None if guidance is None else float(guidance),
+        seed=row.read("seed", columns.read_seed),
+        steps=row.read("steps", columns.read_steps),
+        guidance=row.read("guidance", columns.read_guidance),
         loras=loras,
         context=row.read("context", columns.read_context) or "",
         overlap=row.read("overlap", partial(columns.read_whole, low=0, high=MOST_OVERLAP)),

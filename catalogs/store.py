@@ -32,6 +32,7 @@ from catalogs.sessions import Sessions
 from catalogs.shot import Shot
 from catalogs.submission import Mode, SubmissionResult, take_in
 from catalogs.tables import ShotRow, TakeRow
+from catalogs.verdicts import Verdicts
 from catalogs.versions import ShotVersions, shot_versions
 
 
@@ -76,6 +77,8 @@ class Catalogue:
         """Who may use the desk, and who did what."""
         self.reviews = Reviews(self._sessions)
         """What a review shows."""
+        self.verdicts = Verdicts(self._sessions)
+        """Approving, omitting, sending back, and the history of that."""
 
     def __enter__(self) -> Self:
         return self
@@ -171,12 +174,14 @@ class Catalogue:
     def settle_shot(self, take: Take) -> None:
         """A take turned out to be what the shot asks for, and finished: the shot stands where the take does.
 
+        One that was approved or omitted stays so: the approved version may be an older one.
         Raises CatalogueError if the catalogue has no such take.
         """
 
         def work(session: Session) -> None:
             row = take_row(session, take)
-            row.shot.status, row.shot.error, row.shot.updated_at = row.status, "", datetime.now(UTC)
+            if row.shot.status not in (Status.APPROVED.value, Status.OMITTED.value):
+                row.shot.status, row.shot.error, row.shot.updated_at = row.status, "", datetime.now(UTC)
 
         self._sessions.write(work)
 

@@ -8,13 +8,14 @@ Memory: O(shots submitted + shots of their shows).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from catalogs.changes import Change, Value, over_the_list
 from catalogs.errors import ShotListError
 from catalogs.footage import Status
 from catalogs.problems import Problem, problem
@@ -29,6 +30,16 @@ _Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A shot that a retake changed, and whose list has nothing new to say of that."""
+
+    shot: str
+    """`SHOW/CODE`."""
+    changes: tuple[Change, ...]
+    """What the list says, and what stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubmissionResult:
     """What a submission did, or in a dry run would do. All names are `SHOW/CODE`, in the order given."""
 
@@ -40,6 +51,8 @@ class SubmissionResult:
     """Shots whose request differs from what stood there."""
     unchanged: tuple[str, ...]
     """Shots that stood there exactly so."""
+    kept: tuple[Kept, ...] = ()
+    """Shots of which the list says what it said before a retake changed it: the retake's word stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,10 @@ class _Decision:
     """The row that it meets; None for a new shot."""
     before: Shot | None
     """What stands in that row."""
+    kept: tuple[Change, ...] = ()
+    """What stays as a retake left it."""
+    retaken: Mapping[str, Value] = field(default_factory=dict)
+    """What the list says of that: the row's column of this name, from now on."""
 
     @property
     def changed(self) -> bool:
@@ -80,6 +97,7 @@ def take_in(
         new=tuple(decision.shot.name for decision in decisions if decision.row is None),
         changed=tuple(decision.shot.name for decision in decisions if decision.changed),
         unchanged=tuple(decision.shot.name for decision in decisions if decision.before == decision.shot),
+        kept=tuple(Kept(decision.shot.name, decision.kept) for decision in decisions if decision.kept),
     )
 
 
@@ -102,7 +120,12 @@ def _decide(session: Session, shots: Sequence[Shot]) -> list[_Decision]:
         # Spelling is identity: folders already carry it, and some file systems ignore case.
         show = spellings.setdefault(fold(shot.show), shot.show)
         spelt = replace(shot, show=show, code=found.code if found else shot.code)
-        decisions.append(_Decision(spelt, found, None if found is None else shot_value(found)))
+        before = None if found is None else shot_value(found)
+        if found is None or before is None or not found.retaken:
+            decisions.append(_Decision(spelt, found, before))
+        else:
+            asked, kept, retaken = over_the_list(spelt, before, found.retaken)
+            decisions.append(_Decision(asked, found, before, kept, retaken))
     return decisions
 
 
@@ -146,6 +169,8 @@ def _write(session: Session, decisions: Sequence[_Decision], *, source: str, sub
     session.flush()
     for decision in decisions:
         columns = shot_columns(decision.shot)
+        if decision.row is not None and decision.row.retaken != decision.retaken:
+            decision.row.retaken = dict(decision.retaken)  # the list has spoken of the others anew
         if decision.row is None or decision.before is None:
             session.add(
                 ShotRow(

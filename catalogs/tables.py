@@ -33,6 +33,7 @@ from sqlalchemy.types import TypeDecorator
 
 from catalogs.footage import Severity, Status
 from catalogs.night import OPEN, AttemptStatus, BatchStatus, Stage
+from catalogs.verdict import Decision
 
 SCHEMA: Final = "0008"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
@@ -147,6 +148,8 @@ class ShotRow(Base):
     notes: Mapped[str] = mapped_column(Text)
     submitted_by: Mapped[str] = mapped_column(Text)
     extra: Mapped[list[list[str]]] = mapped_column(JSON)
+    retaken: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    """What the last list says of fields that a retake has changed since."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -259,6 +262,37 @@ class FindingRow(Base):
     subject: Mapped[str] = mapped_column(Text)
 
     __table_args__ = (_one_of("severity", Severity),)
+
+
+class VerdictRow(Base):
+    """One verdict on a shot; append-only. Written under a lock on the shot."""
+
+    __tablename__ = "verdicts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shot_id: Mapped[int] = mapped_column(ForeignKey("shots.id"), index=True)
+    version: Mapped[int | None]
+    """Null where the shot had no take yet."""
+    decision: Mapped[str] = mapped_column(String(16))
+    decided_by: Mapped[str] = mapped_column(Text)
+    decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    note: Mapped[str] = mapped_column(Text)
+    changes: Mapped[list[list[Any]]] = mapped_column(JSON)
+    """Field, old and new value of each."""
+    takes: Mapped[list[list[Any]]] = mapped_column(JSON)
+    """Version, status before and after, of each whose status it changed."""
+    status_before: Mapped[str] = mapped_column(String(16))
+    error_before: Mapped[str] = mapped_column(Text)
+    status_after: Mapped[str] = mapped_column(String(16))
+    revision: Mapped[int]
+    """The shot's revision after it."""
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("verdicts.id"), unique=True)
+    """The verdict that it takes back: each at most once, whoever asks at the same time."""
+
+    __table_args__ = (
+        _one_of("decision", Decision),
+        CheckConstraint("(decision = 'undo') = (undoes IS NOT NULL)", name="undoes"),
+    )
 
 
 class BatchRow(Base):

@@ -21,6 +21,7 @@ from desk.encode_cli import encode
 from desk.export_cli import export
 from desk.inspect_cli import inspect
 from desk.retime_cli import retime
+from desk.verdict_cli import approve, history, omit, retake, undo
 from desk.weights_cli import app as weights_app
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ app.command()(export)
 app.command()(retime)
 app.command()(encode)
 app.command()(inspect)
+for verdict in (approve, omit, retake, undo, history):
+    app.command()(verdict)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Shots = Annotated[

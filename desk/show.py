@@ -30,6 +30,7 @@ from tasks.morning_page import brief
 if TYPE_CHECKING:
     from catalogs.problems import Problem
     from catalogs.store import ShotRecord
+    from catalogs.submission import Kept
     from flows.lists import Outcome
     from tasks.doctor import Check
     from tasks.progress import Progress
@@ -117,6 +118,11 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
     return {name: fields[name] for name in ("line", "column", "value", "code", "message", "remedy")}
 
 
+def _kept_json(kept: Kept) -> dict[str, Any]:
+    changes = [{"field": one.field, "listed": one.old, "now": one.new} for one in kept.changes]
+    return {"shot": kept.shot, "changes": changes}
+
+
 def submission(outcome: Outcome, *, as_json: bool, dry_run: bool) -> None:
     """What a submission did: its problems, or what is new, changed and unchanged."""
     result = outcome.result
@@ -126,6 +132,7 @@ def submission(outcome: Outcome, *, as_json: bool, dry_run: bool) -> None:
                 "accepted": len(result.new) + len(result.changed) + len(result.unchanged) if result else 0,
                 "changed": len(result.changed) if result else 0,
                 "unchanged": len(result.unchanged) if result else 0,
+                "kept": [_kept_json(kept) for kept in result.kept] if result else [],
                 "shots": list(result.accepted) if result else [],
                 "errors": [_problem_json(problem) for problem in outcome.errors],
                 "warnings": [_problem_json(problem) for problem in outcome.warnings],
@@ -145,6 +152,9 @@ def submission(outcome: Outcome, *, as_json: bool, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     changed, unchanged = len(result.changed), len(result.unchanged)
     OUT.print(f"{counted(len(result.new), 'shot')} {would}new, {changed} {would}changed, {unchanged} unchanged.")
+    for kept in result.kept:
+        fields = ", ".join(f"{one.field.replace('_', ' ')} {one.new!r}" for one in kept.changes)
+        say(f"{kept.shot} keeps what a retake changed since the last list: {fields}.", on=OUT)
 
 
 def shots(records: Sequence[ShotRecord], *, as_json: bool, status: str | None = None, show: str | None = None) -> None:

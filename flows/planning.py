@@ -79,7 +79,7 @@ def names_to_render(
         records = [record for record in records if not _running(settings, record)]
     for record in records:
         if record.status is Status.OMITTED:
-            raise PlanError(f"{record.shot.name} was omitted; submit it again to bring it back")
+            raise PlanError(f"{record.shot.name} was omitted; `dailies undo {record.shot.name}` brings it back")
     # here, and not for nights: whoever dispatches them needs no card, the workers do
     if settings.encoder == NVENC and any(one.kind == "h265" for record in records for one in record.shot.deliveries):
         nvenc.require(settings.ffmpeg)

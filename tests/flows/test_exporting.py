@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -72,8 +71,7 @@ def publish(catalogue: Catalogue, settings: Settings, asked: Shot, *, approve: b
     manifest.write_text(json.dumps(document))
     catalogue.finish_take(take, manifest=manifest, clips=[], deliverables=[file], findings=[], seconds={})
     if approve:
-        with sqlite3.connect(settings.home / "catalogue.sqlite") as database:
-            database.execute("UPDATE takes SET status = 'approved' WHERE version = ?", (take.version,))
+        catalogue.verdicts.approve([asked.name], by="t")
     return manifest
 
 
