@@ -6,12 +6,10 @@ versions of one shot.
 
 from __future__ import annotations
 
-from catalogs.footage import Status
 from catalogs.queries import shot_row
-from catalogs.rows import shot_value
 from catalogs.sessions import Sessions
 from catalogs.tiles import Shelves, TilePage, Wanted, shelves, tiles
-from catalogs.versions import ShotVersions, version_value
+from catalogs.versions import Version, version_value
 
 
 class Reviews:
@@ -30,9 +28,7 @@ class Reviews:
         with self._sessions.reading() as session:
             return shelves(session)
 
-    def shot(self, name: str) -> ShotVersions:
-        """The shot `SHOW/CODE` with every version. Raises UnknownShotError."""
+    def versions(self, name: str) -> list[Version]:
+        """Every version of the shot `SHOW/CODE`, oldest first. Raises UnknownShotError."""
         with self._sessions.reading() as session:
-            row = shot_row(session, name)
-            versions = tuple(version_value(take) for take in row.takes)
-            return ShotVersions(shot_value(row), Status(row.status), row.id, versions)
+            return [version_value(take) for take in shot_row(session, name).takes]

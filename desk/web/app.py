@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import FastAPI, Form, Request
+from fastapi import Depends, FastAPI, Form, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -20,6 +20,7 @@ from catalogs.roles import Role
 from catalogs.store import Catalogue
 from desk.web.access import COOKIE, LOOPBACK, Access, NotAllowedError, Proxy, SignInNeededError, Visitor, address_of
 from desk.web.guard import Guard
+from desk.web.judging import judging_routes
 from desk.web.pages import asset, environment, packed, page, render
 from desk.web.review import review_routes
 from flows.settings import Settings
@@ -73,6 +74,18 @@ def desk_app(catalogue: Catalogue, settings: Settings, door: Door) -> Guard:
 
         return visitor
 
+    def sending(role: Role) -> Callable[..., Visitor]:
+        """The same for what changes something: only from a page that was given to that very visitor."""
+
+        def sender(
+            visitor: Annotated[Visitor, Depends(needing(role))], token: Annotated[str, Form(max_length=200)] = ""
+        ) -> Visitor:
+            if not access.own(token, visitor):
+                raise NotAllowedError("this page is an old one, and nothing was changed; load it again")
+            return visitor
+
+        return sender
+
     @app.get("/static/{name}", name="static")
     def static(request: Request, name: str) -> Response:
         """A packaged file: the same for everybody, and nothing about the house in it."""
@@ -107,17 +120,16 @@ def desk_app(catalogue: Catalogue, settings: Settings, door: Door) -> Guard:
         return answer
 
     @app.post("/sign-out", name="sign_out")
-    def sign_out(request: Request, token: Annotated[str, Form(max_length=200)] = "") -> Response:
+    def sign_out(request: Request, visitor: Annotated[Visitor, Depends(sending(Role.SUBMIT))]) -> Response:
         """The visit is over."""
-        visitor = access.visitor(request)
-        if not access.own(token, visitor):
-            raise NotAllowedError("this page is an old one; load it again, then sign out")
         access.sign_out(visitor, address_of(request))
         answer = RedirectResponse(SIGN_IN, 303)
         answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=door.secure)
         return answer
 
-    app.include_router(review_routes(catalogue, settings, seeing=needing(Role.SUBMIT), show=shown))
+    seeing = needing(Role.SUBMIT)
+    app.include_router(review_routes(catalogue, settings, seeing=seeing, show=shown))
+    app.include_router(judging_routes(catalogue, settings, deciding=sending(Role.REVIEW), show=shown))
     _answer_errors(app, shown)
     return Guard(app, hosts=door.hosts, secure=door.secure)
 

@@ -17,7 +17,8 @@ from catalogs.footage import Finding, Severity, Status
 from catalogs.shot import Shot
 from catalogs.tiles import Tile, Wanted
 from catalogs.timebase import FIRST_FRAME, rate_display
-from catalogs.versions import ShotVersions, Version
+from catalogs.verdict import Decision, Verdict
+from catalogs.versions import Version
 from desk.web.media import PLAYS
 
 ALL: Final = "all"
@@ -118,12 +119,12 @@ def wanted_from(query: Mapping[str, str], *, night: str, limit: int) -> Wanted:
     )
 
 
-def shown_version(found: ShotVersions, number: int) -> Version | None:
+def shown_version(versions: Sequence[Version], number: int) -> Version | None:
     """The version of that number; for 0 the newest published one, else the newest of all; None if there is none."""
     if number:
-        return next((one for one in found.versions if one.take.version == number), None)
-    published = [one for one in found.versions if one.take.manifest is not None]
-    newest = published or found.versions
+        return next((one for one in versions if one.take.version == number), None)
+    published = [one for one in versions if one.take.manifest is not None]
+    newest = published or versions
     return newest[-1] if newest else None
 
 
@@ -201,6 +202,42 @@ def request_rows(shot: Shot, document: Mapping[str, Any]) -> list[tuple[str, str
         *[(str(name), str(value)) for name, value in dict(asked.get("metadata") or dict(shot.metadata)).items()],
     ]
     return [(name, str(words)) for name, words in rows if words]
+
+
+WORDS: Final[Mapping[Decision, str]] = {
+    Decision.APPROVE: "approved",
+    Decision.OMIT: "omitted",
+    Decision.RETAKE: "sent back",
+    Decision.UNDO: "taken back",
+}
+"""What a verdict is called once it was given."""
+
+
+def verdict_row(one: Verdict, zone: str) -> dict[str, Any]:
+    """A verdict as a line of the history."""
+    what = f"{WORDS[one.decision]}: {one.undoes.value}" if one.undoes else WORDS[one.decision]
+    return {
+        "what": what,
+        "version": f"v{one.version:03d}" if one.version else "",
+        "by": one.by,
+        "at": moment(one.at, zone),
+        "note": one.note,
+        "undone": one.undone,
+        "changes": [
+            {"field": change.field.replace("_", " "), "old": str(change.old or ""), "new": str(change.new or "")}
+            for change in one.changes
+        ],
+    }
+
+
+def retake_fields(shot: Shot) -> list[dict[str, str]]:
+    """What a retake may change, with what stands there now; empty for the model's own."""
+    names = ("prompt", "negative_prompt", "camera", "seed", "steps", "guidance")
+    held = {name: getattr(shot, name) for name in names}
+    return [
+        {"name": name, "label": name.replace("_", " "), "value": "" if value in (None, "") else f"{value}"}
+        for name, value in held.items()
+    ]
 
 
 def file_rows(name: str, version: Version) -> list[dict[str, str]]:

@@ -121,8 +121,8 @@ def test_one_shot_with_all_its_versions(catalogue: Catalogue, shot: Make) -> Non
     catalogue.submit([shot("A"), shot("B")], source="t")
     for key in ("a", "b"):
         published(catalogue, "AGM/A", key=key)
-    found = catalogue.reviews.shot("agm/a")
-    assert found == catalogue.versions()[0]
-    assert [one.take.version for one in found.versions] == [1, 2]
+    found = catalogue.reviews.versions("agm/a")
+    assert found == [*catalogue.versions()[0].versions]
+    assert [one.take.version for one in found] == [1, 2]
     with pytest.raises(UnknownShotError):
-        catalogue.reviews.shot("AGM/C")
+        catalogue.reviews.versions("AGM/C")

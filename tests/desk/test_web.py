@@ -4,88 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from rendering import House, clean_environment
+from desk_pages import HERE, HOSTILE, PASSWORD, client, signed_in, token_in
+from rendering import House
 from starlette.testclient import TestClient
 
-from catalogs import people
 from catalogs.roles import Role
-from catalogs.store import Catalogue, open_catalogue
+from catalogs.store import Catalogue
 from desk.web.access import COOKIE, GUESSES, WINDOW, Guesses, Proxy
 from desk.web.app import Door, desk_app
 from desk.web.guard import LARGEST
 from flows.settings import Settings
-
-HERE = "http://127.0.0.1"
-PASSWORD = "a long enough one"
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}${7*7}"
-ALONE = Door("127.0.0.1", alone="kim")
-
-
-@pytest.fixture(scope="module")
-def evening(tmp_path_factory: pytest.TempPathFactory, plate_path: Path, prefect_url: str) -> House:
-    """A house after its night: one shot with two versions, one with a file no browser plays, one still ready."""
-    folder = tmp_path_factory.mktemp("evening")
-    made = House(
-        folder,
-        plate_path,
-        clean_environment(
-            DAILIES_HOME=str(folder / "home"), PREFECT_HOME=str(folder / "prefect"), PREFECT_API_URL=prefect_url
-        ),
-    )
-    words = {"prompt": HOSTILE, "notes": HOSTILE, "submitted_by": HOSTILE, "Client <b>Code</b>": HOSTILE}
-    first = {"shot": "SH0010", "deliveries": "webm h265", **words}
-    made.submit(first, {"shot": "SH0020", "deliveries": "prores"}, {"shot": "SH0030", "sequence": "SQ020"})
-    made.json("render", "SH0010", "SH0020")
-    made.submit({**first, "camera": "pull out"}, mode="update")
-    made.json("render", "SH0010")
-    return made
-
-
-@pytest.fixture
-def settings(evening: House) -> Settings:
-    """As the house reads them."""
-    return Settings.read(evening.environment)
-
-
-@pytest.fixture
-def catalogue(settings: Settings) -> Iterator[Catalogue]:
-    """Of the house; whoever a test adds is removed again."""
-    with open_catalogue(settings.database_url) as opened:
-        yield opened
-        for person in opened.people.everybody():
-            opened.people.remove(person.name)
-
-
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hash that costs nothing."""
-    monkeypatch.setattr(people, "COST", (2, 8, 1))
-
-
-def client(catalogue: Catalogue, settings: Settings, door: Door = ALONE, **options: Any) -> TestClient:
-    """A browser that follows no redirect by itself."""
-    app = desk_app(catalogue, settings, door)
-    return TestClient(app, base_url=HERE, follow_redirects=False, **options)
-
-
-@pytest.fixture
-def alone(catalogue: Catalogue, settings: Settings) -> TestClient:
-    """Somebody at the machine itself."""
-    return client(catalogue, settings)
-
-
-def token_in(page: str) -> str:
-    """The token that a page's forms carry."""
-    found = re.search(r'<meta name="token" content="([^"]+)"', page)
-    assert found is not None
-    return found[1]
 
 
 def test_the_grid_shows_every_shot_with_its_newest_version(alone: TestClient) -> None:
@@ -268,13 +201,6 @@ def test_alone_means_this_machine_and_its_own_names(alone: TestClient) -> None:
 def door() -> Door:
     """Of a desk that others reach."""
     return Door("0.0.0.0", secure=True)
-
-
-def signed_in(browser: TestClient, name: str = "Zoe") -> str:
-    """The browser after signing in; its token."""
-    answer = browser.post("/sign-in", data={"name": name, "password": PASSWORD, "to": "/"})
-    assert answer.status_code == 303
-    return token_in(browser.get("/").text)
 
 
 def test_strangers_see_nothing(catalogue: Catalogue, settings: Settings, door: Door) -> None:

@@ -39,9 +39,21 @@ for (const filter of document.querySelectorAll(".filters select")) {
   filter.addEventListener("change", () => filter.form.requestSubmit());
 }
 
+for (const opener of document.querySelectorAll("[data-opens]")) {
+  opener.addEventListener("click", () => {
+    const opened = document.getElementById(opener.dataset.opens);
+    opened.hidden = !opened.hidden;
+    opener.setAttribute("aria-expanded", String(!opened.hidden));
+    if (!opened.hidden) opened.querySelector("textarea, input:not([type=hidden])").focus();
+  });
+}
+
 document.addEventListener("keydown", (event) => {
   if (typing(event)) return;
   if (links.length) walk(event);
-  const way = document.querySelector(`a[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
-  if (way) way.click();
+  const meant = document.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+  if (meant) {
+    meant.click();
+    event.preventDefault();  // the letter is not typed into what opens
+  }
 });
