@@ -255,12 +255,14 @@ def up(
     wait: Annotated[
         bool, typer.Option("--wait", help="Do not begin a night whose hour has passed; wait for the next one.")
     ] = False,
+    desk_port: Annotated[int, typer.Option(min=0, max=65535, help="Where the desk answers; 0 for a free one.")] = 4300,
+    no_desk: Annotated[bool, typer.Option("--no-desk", help="Leave the desk to `dailies desk`.")] = False,
 ) -> None:
-    """Prefect's server and UI, workers for every GPU here, the nightly schedule, the inbox. Ctrl-C stops all of it."""
+    """Prefect and its UI, workers for every GPU here, the schedule, the inbox, the desk. Ctrl-C stops all of it."""
     from desk import show
     from flows.house import run_house
 
-    raise typer.Exit(run_house(_settings(), port=port, wait=wait, said=show.line))
+    raise typer.Exit(run_house(_settings(), port=port, wait=wait, desk=None if no_desk else desk_port, said=show.line))
 
 
 @app.command()

@@ -23,6 +23,7 @@ from desk.web.guard import Guard
 from desk.web.judging import judging_routes
 from desk.web.pages import asset, environment, packed, page, render
 from desk.web.review import review_routes
+from desk.web.tonight import tonight_routes
 from flows.settings import Settings
 
 LOG: Final = logging.getLogger("dailies")
@@ -130,6 +131,7 @@ def desk_app(catalogue: Catalogue, settings: Settings, door: Door) -> Guard:
     seeing = needing(Role.SUBMIT)
     app.include_router(review_routes(catalogue, settings, seeing=seeing, show=shown))
     app.include_router(judging_routes(catalogue, settings, deciding=sending(Role.REVIEW), show=shown))
+    app.include_router(tonight_routes(settings, templates, seeing=seeing, show=shown))
     _answer_errors(app, shown)
     return Guard(app, hosts=door.hosts, secure=door.secure)
 
