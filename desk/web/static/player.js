@@ -14,6 +14,7 @@ if (box) {
   const said = box.querySelector("output.frame");
   const acts = Object.fromEntries([...box.querySelectorAll("[data-act]")].map((one) => [one.dataset.act, one]));
   let backwards = 0;
+  let playing = false; // what was asked for: seeking to the last frame ends a film too
 
   const frameOf = (seconds) => Math.min(frames - 1, Math.max(0, Math.floor(seconds * rate + 1e-3)));
   const timeOf = (frame) => (Math.min(frames - 1, Math.max(0, frame)) + 0.5) / rate;
@@ -35,6 +36,7 @@ if (box) {
   function pause() {
     clearInterval(backwards);
     backwards = 0;
+    playing = false;
     film.pause();
   }
 
@@ -42,11 +44,13 @@ if (box) {
     clearInterval(backwards);
     backwards = 0;
     if (now() >= frames - 1) show(0);
+    playing = true;
     film.playbackRate = speed ?? Number(acts.speed.value);
     film.play();
   }
 
   function reverse() {
+    playing = false;
     film.pause();
     clearInterval(backwards);
     backwards = setInterval(() => (now() ? show(now() - 1) : pause()), 1000 / rate);
@@ -67,7 +71,7 @@ if (box) {
 
   film.addEventListener("play", () => { acts.play.textContent = "Pause"; if (other) { other.playbackRate = film.playbackRate; other.play(); } });
   film.addEventListener("pause", () => { acts.play.textContent = "Play"; if (other) { other.pause(); other.currentTime = film.currentTime; } });
-  film.addEventListener("ended", () => { if (acts.loop.checked) { show(0); play(film.playbackRate); } });
+  film.addEventListener("ended", () => { if (playing && acts.loop.checked) { show(0); play(film.playbackRate); } });
   film.addEventListener("click", toggle);
   seek.addEventListener("input", () => { pause(); show(Number(seek.value)); });
   acts.play.addEventListener("click", toggle);
