@@ -167,7 +167,7 @@ def up(place: Place, port: int) -> Iterator[subprocess.Popen[str]]:
     """`dailies up`, ready. Ended by force if the block leaves it running."""
     said = place.folder / "up.log"
     with said.open("w") as log:
-        words = [sys.executable, "-m", "desk.cli", "up", "--wait", "--port", str(port)]
+        words = [sys.executable, "-m", "desk.cli", "up", "--no-desk", "--wait", "--port", str(port)]
         running = subprocess.Popen(
             words, cwd=ROOT, env=place.environment, stdout=log, stderr=log, text=True, start_new_session=True
         )

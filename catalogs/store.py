@@ -24,7 +24,9 @@ from catalogs.errors import ShotChangedError
 from catalogs.footage import Clip, Deliverable, Finding, Status, Take
 from catalogs.night import AttemptStatus
 from catalogs.nights import Nights
+from catalogs.people import People
 from catalogs.queries import RENDERABLE, UNFINISHED, newest_take_row, settle, shot_row, take_row
+from catalogs.reviews import Reviews
 from catalogs.rights import attempt_row, close, full_name, held, take_by_hand
 from catalogs.rows import clip_row, deliverable_row, finding_row, shot_value, take_value
 from catalogs.sessions import Sessions
@@ -72,6 +74,10 @@ class Catalogue:
         self._sessions = Sessions(engine)
         self.nights = Nights(self._sessions)
         """Batches, runs, attempts and timings."""
+        self.people = People(self._sessions)
+        """Who may use the desk, and who did what."""
+        self.reviews = Reviews(self._sessions)
+        """What a review shows."""
         self.verdicts = Verdicts(self._sessions)
         """Approving, omitting, sending back, and the history of that."""
 

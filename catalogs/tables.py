@@ -32,7 +32,7 @@ from catalogs.footage import Severity, Status
 from catalogs.night import OPEN, AttemptStatus, BatchStatus, Stage
 from catalogs.verdict import Decision
 
-SCHEMA: Final = "0007"
+SCHEMA: Final = "0008"
 """Head of catalogs/migrations: the revision that this code reads and writes."""
 
 VERSION_TABLE: Final = "dailies_schema"

@@ -87,7 +87,7 @@ def _named(what: str, known: Sequence[str]) -> str:
 
 
 def version_value(row: TakeRow) -> Version:
-    """The version in a take's row."""
+    """The version in a row of a take, with its deliverables where they lie now."""
     plan, asked = row.plan, shot_value(row.shot)
     take = take_value(row)
     if take.manifest is not None:

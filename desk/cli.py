@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from desk.clean_cli import clean
+from desk.desk_cli import desk, people
 from desk.encode_cli import encode
 from desk.export_cli import export
 from desk.inspect_cli import inspect
@@ -42,7 +43,9 @@ SIGNALLED = 128  # and the signal's number: what a shell reports; 130 for Ctrl-C
 
 app.add_typer(weights_app, name="weights")
 app.command()(submit)
+app.add_typer(people, name="people")
 app.command()(clean)
+app.command()(desk)
 app.command()(export)
 app.command()(retime)
 app.command()(encode)
@@ -241,12 +244,14 @@ def up(
     wait: Annotated[
         bool, typer.Option("--wait", help="Do not begin a night whose hour has passed; wait for the next one.")
     ] = False,
+    desk_port: Annotated[int, typer.Option(min=0, max=65535, help="Where the desk answers; 0 for a free one.")] = 4300,
+    no_desk: Annotated[bool, typer.Option("--no-desk", help="Leave the desk to `dailies desk`.")] = False,
 ) -> None:
-    """Prefect's server and UI, workers for every GPU here, the nightly schedule, the inbox. Ctrl-C stops all of it."""
+    """Prefect and its UI, workers for every GPU here, the schedule, the inbox, the desk. Ctrl-C stops all of it."""
     from desk import show
     from flows.house import run_house
 
-    raise typer.Exit(run_house(_settings(), port=port, wait=wait, said=show.line))
+    raise typer.Exit(run_house(_settings(), port=port, wait=wait, desk=None if no_desk else desk_port, said=show.line))
 
 
 @app.command()

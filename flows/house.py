@@ -1,12 +1,14 @@
 """The house: Prefect's server with its UI, the workers of this machine, and the schedule. What `dailies up` runs.
 
 Knows: which programs make a house, in what order they start and stop, one house per home. Does not know: what the flows
-do; it imports nothing of Prefect. Memory: 110 MB of its own; the server takes about 250, a worker 105.
+do; it imports nothing of Prefect. Memory: 110 MB of its own; the server takes about 250, a worker 105, the desk
+90.
 
     server        the only one, on this machine's loopback; none where PREFECT_API_URL names another
     gpu-0 ...     one worker for each visible GPU, or `render` where there is none
     finish        one worker for what needs no GPU
     night         one worker for the nightly batch and the inbox
+    desk          the page for reviewing, on this machine's loopback
 
 Every program dies with this one, however it ends: the kernel sees to it on Linux (tasks.frames.start, flows.leash).
 """
@@ -50,19 +52,27 @@ _LOOK: Final = 0.2  # seconds between two looks at the programs
 _PROBE: Final = 2.0  # seconds for a lock to come free: whoever looks for a house holds it for a moment
 
 
-def run_house(settings: Settings, *, port: int | None = None, wait: bool = False, said: Callable[[str], None]) -> int:
+def run_house(
+    settings: Settings,
+    *,
+    port: int | None = None,
+    wait: bool = False,
+    desk: int | None = None,
+    said: Callable[[str], None],
+) -> int:
     """Run the house until Ctrl-C or SIGTERM, and leave nothing behind; the exit code. A second signal ends at once.
 
-    `port` 0 is a free one, None the usual. `wait`: a night that is open already and was missed is not begun. `said`
-    hears one line for each thing that an operator should know. Call it from the main thread. Raises
-    MachineNotReadyError if a house is up in this home already, the port is taken, or something does not start.
+    `port` 0 is a free one, None the usual; `desk` is the page's, 0 for a free one, None for a house without. `wait`: a
+    night that is open already and was missed is not begun. `said` hears one line for each thing that an operator should
+    know. Call it from the main thread. Raises MachineNotReadyError if a house is up in this home already, a port is
+    taken, or something does not start.
     """
     with _only_one(settings):
         (settings.home / INBOX).mkdir(exist_ok=True)  # where people look for it
         before = dict(os.environ)
         os.environ.update(house_environment(settings))
         try:
-            return House(settings, port=port, wait=wait, said=said).run()
+            return House(settings, port=port, wait=wait, desk=desk, said=said).run()
         finally:
             os.environ.clear()
             os.environ.update(before)
@@ -71,7 +81,9 @@ def run_house(settings: Settings, *, port: int | None = None, wait: bool = False
 class House:
     """The programs of one house. `run` is all there is to call; its environment must have been set."""
 
-    def __init__(self, settings: Settings, *, port: int | None, wait: bool, said: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, *, port: int | None, wait: bool, desk: int | None, said: Callable[[str], None]
+    ) -> None:
         self._tonight = "wait" if wait else "begin"
         self._said = said
         self._asked = 0
@@ -87,6 +99,9 @@ class House:
             self._child(name, "flows.worker", *words, "--name", name, "--after", self._note)
             for name, words in _crew(settings).items()
         ]
+        self._desk_port = None if desk is None else desk or free_port()
+        page = self._child("desk", "desk.cli", "desk", "--port", self._desk_port)
+        self._desk = [] if desk is None else [page]
 
     @property
     def ui(self) -> str:
@@ -95,6 +110,8 @@ class House:
 
     def run(self) -> int:
         """Start, look after everything until a signal, stop."""
+        if self._desk_port is not None:
+            refuse_taken(self._desk_port, option="--desk-port")
         if self._own:
             refuse_taken(self._port)
         elif not answers(self.url):
@@ -136,7 +153,7 @@ class House:
         applied = self._child("deployments", "flows.deployments", *since, "--tonight", self._tonight)
         if self._own:
             self._server.start()
-        for child in (applied, *self._workers):
+        for child in (applied, *self._workers, *self._desk):
             child.start()
         try:
             if not self._until(lambda: applied.code is not None, applied):
@@ -144,6 +161,8 @@ class House:
             self._check(applied)
             self._write_note(began)
             if not self._until(lambda: self._shows() and all("started!" in one.words() for one in self._workers)):
+                return False
+            if not self._until(lambda: all("desk is at" in one.words() for one in self._desk)):
                 return False
         finally:
             applied.kill()
@@ -156,11 +175,11 @@ class House:
         while not done():
             if self._asked:
                 return False
-            for child in (self._server, *self._workers):
+            for child in (self._server, *self._workers, *self._desk):
                 if child.code is not None:
                     raise MachineNotReadyError(f"{child.name} did not start; {child.log} says why")
             if time.monotonic() > deadline:
-                late = [one.name for one in (*besides, self._server, *self._workers)]
+                late = [one.name for one in (*besides, self._server, *self._workers, *self._desk)]
                 raise MachineNotReadyError(
                     f"not ready after {START:.0f} s; the logs of {', '.join(late)} in {self._logs} say why"
                 )
@@ -196,12 +215,14 @@ class House:
         if done["ended"]:
             self._said(f"{done['ended']} runs were at work when the last house went down; they are ended")
         self._said(f"Dailies is up after {seconds:.0f} s: {self.ui}")
+        if self._desk_port is not None:
+            self._said(f"The desk is at http://127.0.0.1:{self._desk_port}")
         self._said(f"workers: {', '.join(one.name for one in self._workers)}; logs in {self._logs}")
         self._said(done["tonight"])
         self._said("Ctrl-C stops all of it")
 
     def _stay(self) -> None:
-        kept = [self._server, *self._workers] if self._own else self._workers
+        kept = [*([self._server] if self._own else []), *self._workers, *self._desk]
         while not self._asked:
             for child in kept:
                 child.keep(self._said)
@@ -219,11 +240,14 @@ class House:
                 else:
                     worker.signal(signal.SIGTERM)  # again: a run may have been started just now
             time.sleep(_LOOK / 4)
-        self._server.signal(signal.SIGTERM)
+        last = [self._server, *self._desk]
+        for child in last:
+            child.signal(signal.SIGTERM)
         patient = time.monotonic() + 15
-        while not self._server.gone():
+        while not all(child.gone() for child in last):
             if self._asked > 1 or time.monotonic() > patient:
-                self._server.kill()
+                for child in last:
+                    child.kill()
             time.sleep(_LOOK / 4)
 
 

@@ -12,14 +12,14 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from catalogs.database import DatabaseFacts
 from catalogs.database import examine as database_facts
 from catalogs.footage import Status
-from catalogs.night import AttemptStatus
+from catalogs.night import Attempt, AttemptStatus, Batch, Stage
 from catalogs.shot import Shot
 from catalogs.store import Catalogue, ShotRecord, open_catalogue
 from flows.prefect_server import house_url
@@ -295,10 +295,17 @@ def batch_at_work(catalogue: Catalogue) -> dict[str, Any] | None:
         "until": batch.until.isoformat(timespec="seconds") if batch.until else None,
         "counts": {status.value: found[status] for status in AttemptStatus if found[status]},
         "shots": [
-            {"shot": attempt.shot, "status": attempt.status.value, "stage": attempt.stage.value}
+            {
+                "shot": attempt.shot,
+                "status": attempt.status.value,
+                "stage": attempt.stage.value,
+                "flow_run": attempt.flow_run,
+            }
             for attempt in newest.values()
             if attempt.open
         ],
+        "total": len(batch.plan.get("expected", {})),
+        "ends_about": _ends_about(batch, newest, now=now),
         "runs": [
             {
                 "worker": run.worker,
@@ -309,6 +316,25 @@ def batch_at_work(catalogue: Catalogue) -> dict[str, Any] | None:
             for run in catalogue.nights.runs(batch.name, open_only=True)
         ],
     }
+
+
+def _ends_about(batch: Batch, newest: Mapping[str, Attempt], *, now: datetime) -> str | None:
+    """When the last shot should be out: what the plan expects of engines, shared by its workers; None without a plan.
+
+    A shot at work counts with what is left of it, not less than nothing; finishing overlaps the next shot's windows.
+    """
+    expected: Mapping[str, float] = batch.plan.get("expected", {})
+    if not expected:
+        return None
+    left = 0.0
+    for shot, seconds in expected.items():
+        attempt = newest.get(shot)
+        if attempt is None or attempt.status is AttemptStatus.WAITING:
+            left += seconds
+        elif attempt.open and attempt.stage is Stage.GENERATE and attempt.started:
+            left += max(0.0, seconds - (now - attempt.started).total_seconds())
+    workers = max(1, int(batch.plan.get("workers", 1)))
+    return (now + timedelta(seconds=left / workers)).isoformat(timespec="seconds")
 
 
 def last_batch(folder: Path) -> dict[str, Any] | None:

@@ -139,26 +139,31 @@ def free_port() -> int:
     return port
 
 
-def refuse_taken(port: int) -> None:
-    """Raises MachineNotReadyError if somebody listens on a port of this machine's loopback, and says who."""
+def refuse_taken(port: int, *, option: str = "--port") -> None:
+    """Raises MachineNotReadyError if somebody listens on a port of this machine's loopback, and says who.
+
+    `option` is the one by which another port is named.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a server that is gone left is no obstacle
         try:
             probe.bind(("127.0.0.1", port))
             return
         except PermissionError:
-            raise MachineNotReadyError(f"port {port} is not for everybody; name one above 1023 with --port") from None
+            raise MachineNotReadyError(f"port {port} is not for all; name one above 1023 with {option}") from None
         except OverflowError:
-            raise MachineNotReadyError(f"port {port} does not exist; name one from 1024 to 65535 with --port") from None
+            raise MachineNotReadyError(f"there is no port {port}; name one from 1024 to 65535 with {option}") from None
         except OSError:
             pass
     url = f"http://127.0.0.1:{port}/api"
     if _is_prefect(url):
         raise MachineNotReadyError(
             f"port {port} is taken by {_listener(port)}, a server that answers as Prefect does; set "
-            f"PREFECT_API_URL={url} to use it, or name another port with --port"
+            f"PREFECT_API_URL={url} to use it, or name another port with {option}"
         )
-    raise MachineNotReadyError(f"port {port} is taken by {_listener(port)}; stop it, or name another port with --port")
+    raise MachineNotReadyError(
+        f"port {port} is taken by {_listener(port)}; stop it, or name another port with {option}"
+    )
 
 
 def _is_prefect(url: str) -> bool:

@@ -56,7 +56,7 @@ class Up:
 
     def __init__(self, home: House, port: int) -> None:
         log = home.folder / f"up-{port}.log"
-        words = [sys.executable, "-m", "desk.cli", "up", "--wait", "--port", str(port)]
+        words = [sys.executable, "-m", "desk.cli", "up", "--no-desk", "--wait", "--port", str(port)]
         self.run = subprocess.Popen(
             words, cwd=ROOT, env=dict(home.environment), stderr=log.open("wb"), start_new_session=True
         )

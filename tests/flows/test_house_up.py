@@ -30,7 +30,7 @@ from flows.house import run_house
 from flows.settings import Settings
 from tasks.errors import MachineNotReadyError
 try:
-    sys.exit(run_house(Settings.read(), port=int(sys.argv[1]), said=lambda line: print(line, flush=True)))
+    sys.exit(run_house(Settings.read(), port=int(sys.argv[1]), desk=0, said=lambda line: print(line, flush=True)))
 except MachineNotReadyError as error:
     print(error)
     sys.exit(3)
@@ -167,6 +167,9 @@ def test_a_house_with_two_gpus_from_start_to_stop(tmp_path: Path, monkeypatch: p
         page = httpx.get(f"http://127.0.0.1:{house.port}/")
         assert page.status_code == 200
         assert "<html" in page.text
+        desk = re.search(r"The desk is at (http://127\.0\.0\.1:\d+)", said)
+        assert desk is not None
+        assert "All shots" in httpx.get(f"{desk[1]}/").text
         assert house.api.get("health").json() is True
         assert house.api.get("deployments/name/nightly/nightly").status_code == 200
 

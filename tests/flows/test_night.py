@@ -44,7 +44,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, plate_path: Path) -> Iterato
         ),
     )
     up = subprocess.Popen(
-        [sys.executable, "-m", "desk.cli", "up", "--port", str(free_port())],
+        [sys.executable, "-m", "desk.cli", "up", "--no-desk", "--port", str(free_port())],
         cwd=ROOT,
         env=dict(house.environment),
         stderr=(folder / "up.log").open("wb"),
