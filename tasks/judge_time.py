@@ -20,9 +20,9 @@ from tasks.looks import Look
 STAYS: Final = 0.97
 """Correlation of all frames with the first one from which a picture has not gone anywhere."""
 
-SETTLED: Final = (0.2, 0.9999)
+SETTLED: Final = (0.2, 0.9995)
 """Levels of 255 from the first frame and correlation with it that keyframes make of one picture; the slowest push gets
-to 0.35 and 0.99989 within two seconds."""
+to 0.35 within two seconds."""
 
 BESIDE: Final = 8
 """Frames beside the first or last ones that tell whether their light stands out; a flash there does not come back."""
