@@ -60,6 +60,10 @@ class SampleEntry:
     colr: Colr | None
 
 
+_FIRST = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+"""Boxes with which MP4 and MOV begin (ISO/IEC 14496-12, 4.3; QuickTime files may lack the first)."""
+
+
 def _size_of(stream: BinaryIO) -> int:
     return stream.seek(0, os.SEEK_END)
 
@@ -85,11 +89,17 @@ def boxes(stream: BinaryIO, start: int, end: int) -> Iterator[Box]:
 
 
 def missing_bytes(stream: BinaryIO) -> int:
-    """How many bytes the last box or the WebM segment declares past the end of the file; 0 for a whole file."""
+    """How many bytes the last box or the WebM segment declares past the end of the file; 0 for a whole file.
+
+    And 0 for what is neither MP4, MOV, Matroska nor WebM: any bytes can be read as the size of a box.
+    """
     size = _size_of(stream)
     stream.seek(0)
-    if stream.read(4) == _EBML.to_bytes(4, "big"):
+    head = stream.read(8)
+    if head[:4] == _EBML.to_bytes(4, "big"):
         return max(0, _segment_end(stream, size) - size)
+    if head[4:] not in _FIRST:
+        return 0
     last = 0
     for box in boxes(stream, 0, size):
         last = max(last, box.end)

@@ -62,7 +62,7 @@ def test_from_the_list_to_the_cut(house: House) -> None:
     house.json("export", "edl", "-o", str(house.folder / "cut.edl"))
     named = [line for line in (house.folder / "cut.edl").read_text().splitlines() if "FROM CLIP NAME" in line]
     assert [line.split()[-1] for line in named] == ["AGM_SQ010_SH0010_v002", "AGM_SQ010_SH0020_v001"]
-    house.json("export", "csv", "-o", str(house.folder / "versions.csv"))
+    house.json("export", "versions", "-o", str(house.folder / "versions.csv"))
     with (house.folder / "versions.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = [(row["slate"][-11:], row["status"]) for row in csv.DictReader(stream)]
     assert rows == [("SH0010_v001", "retake"), ("SH0010_v002", "approved"), ("SH0020_v001", "approved")]

@@ -295,3 +295,14 @@ def test_what_goes_wrong_in_looking_is_no_damage(good: Path) -> None:
 
     with pytest.raises(RuntimeError, match="ours"):
         inspect_deliverable(good / FILES["h264"], expected("h264"), look=look)
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.avi", "a.gif", "a.png", "a.jpg", "a.mpg", "a.y4m"])
+def test_other_containers_are_not_measured_by_boxes(name: str, good: Path, tmp_path: Path, ffmpeg: str) -> None:
+    """A whole file is whole: what would be the size of an MP4's box is anything in another one."""
+    path = tmp_path / name
+    still = ["-frames:v", "1"] if path.suffix in (".png", ".jpg") else []
+    argv = [ffmpeg, "-v", "error", "-i", str(good / FILES["h264"]), "-strict", "-1", *still, str(path)]
+    subprocess.run(argv, check=True, timeout=60)
+    with path.open("rb") as stream:
+        assert missing_bytes(stream) == 0
