@@ -33,7 +33,12 @@ _UNEVEN: Final = Fraction(1, 4)
 _HD: Final = 576
 """Rows up to which an untagged file is taken for BT.601, as every player does."""
 
-_MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
+_MATRICES: Final = {1: "709", 4: "fcc", 5: "470bg", 6: "170m", 7: "240m", 9: "2020_ncl"}
+"""Codes of ISO/IEC 23091-2 -> zimg's names."""
+_PLANAR: Final = ((8, "gbrp"), (10, "gbrp10le"), (12, "gbrp12le"), (14, "gbrp14le"), (16, "gbrp16le"))
+"""Bits of a sample up to which each planar RGB format holds it."""
+_PICTURES: Final = ("pal8", "xyz12le", "xyz12be")
+"""Formats that ffmpeg reads as RGB without calling them so."""
 _PRIMARIES: Final = {
     4: "BT.470 M",
     8: "film",
@@ -72,7 +77,7 @@ class Source:
     pix_fmt: str
     """Pixel format of the decoded frames."""
     filter: str = ""
-    """ffmpeg filter that makes full-range RGB of that size of them."""
+    """ffmpeg's chain of filters that makes full-range RGB of that size of them."""
     notices: tuple[str, ...] = ()
     """What of it does not come through, in sentences."""
 
@@ -257,15 +262,45 @@ def _shown(frame: VideoFrame, aspect: Fraction, path: Path) -> _Shown:
         notices.append(f"its colours are {primaries} and are taken for BT.709")
     if transfer := _TRANSFERS.get(int(frame.color_trc)):
         notices.append(f"its light is {transfer} and is taken for BT.709's curve")
-    # one conversion, said aloud: ffmpeg's own guess for untagged files is BT.601 whatever their size
-    words = [
+    return _Shown(width, height, _filter(frame, width=width, height=height), tuple(notices))
+
+
+def _filter(frame: VideoFrame, *, width: int, height: int) -> str:
+    """ffmpeg's chain that makes full-range RGB of that size: white is full, black is 0, at every depth.
+
+    By zimg: swscale widens by zeros below, so that its white from 8 or 10 bits, of YUV and of RGB, is 4080 of 4095.
+    """
+    zimg = [
         f"w={width}",
         f"h={height}",
-        "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp",
-        "out_range=full",
+        "filter=lanczos",
+        # said aloud: ffmpeg's own guess for untagged files is BT.601 whatever their size
+        "range=full",
+        "matrix=gbr",
+        # one slice: with one per core, what is made would depend on the machine
+        "threads=1",
     ]
-    if not frame.format.is_rgb:
-        full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj")
-        matrix = _MATRICES.get(int(frame.colorspace), "bt601" if frame.height <= _HD else "bt709")
-        words += [f"in_color_matrix={matrix}", f"in_range={'full' if full else 'tv'}"]
-    return _Shown(width, height, "scale=" + ":".join(words), tuple(notices))
+    if frame.format.is_rgb or frame.format.name in _PICTURES:
+        depth = max(part.bits for part in frame.format.components)
+        # planar, at its own depth: what zimg reads, without a conversion of values
+        planar = next((name for bits, name in _PLANAR if depth <= bits), "gbrpf32le")
+        return f"format=pix_fmts={planar}," + "zscale=" + ":".join([*zimg, "rangein=full"])
+    full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj")
+    matrix = _MATRICES.get(int(frame.colorspace), "170m" if frame.height <= _HD else "709")
+    said = "full" if full else "limited"
+    # where the chroma lies is taken from the frame: left where it says nothing, as players do
+    chain = "zscale=" + ":".join([*zimg, f"rangein={said}", f"matrixin={matrix}"])
+    return f"{_unhalved(frame, said)}{chain}"
+
+
+def _unhalved(frame: VideoFrame, said: str) -> str:
+    """What makes chroma whole first, for sizes that zimg refuses: those that their chroma does not divide."""
+    form = frame.format
+    across, down = 16 // (form.chroma_width(16) or 16), 16 // (form.chroma_height(16) or 16)
+    # turned upright by then: either may be the width
+    if not (frame.width % max(across, down) or frame.height % max(across, down)):
+        return ""
+    depth = max(part.bits for part in form.components)
+    whole = "yuv444p" if depth == 8 else f"yuv444p{depth}le"
+    # luma and range stay as they are
+    return f"scale=flags=lanczos+accurate_rnd:in_range={said}:out_range={said},format=pix_fmts={whole},"
