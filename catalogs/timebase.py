@@ -170,6 +170,14 @@ def has_timecode(rate: Fraction) -> bool:
     return rate in TIMECODE_RATES
 
 
+def clock(index: int, rate: Fraction) -> str:
+    """When the frame of that number, counted from 0, is shown, for people: its timecode where the rate has one, with
+    frame 0 as 1001; else seconds since frame 0, `3.25 s`."""
+    if has_timecode(rate):
+        return timecode(FIRST_FRAME + index, rate)
+    return f"{float(index / rate):.2f} s"
+
+
 def is_dropped(rate: Fraction) -> bool:
     """Whether timecode of the rate leaves out numbers, to stay with the clock."""
     return rate in DROPPED

@@ -51,3 +51,14 @@ def cut(text: str, font: Font, *, width: float) -> str:
         else:
             fails = middle
     return f"{text[:fits].rstrip()}…"
+
+
+def squeezed(text: str, font: Font, *, width: float) -> str:
+    """`text`, with an ellipsis for its middle until it fits `width` pixels: a slate's end is its version."""
+    whole = shown = legible(text)
+    kept = len(whole)
+    while kept > 1 and font.getlength(shown) > width:
+        kept -= 1
+        tail = kept - kept // 2
+        shown = f"{whole[: kept - tail]}…{whole[-tail:]}"
+    return shown
