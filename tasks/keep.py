@@ -181,13 +181,25 @@ def sole_owner(folder: Path, *, what: str) -> Iterator[None]:
     except Timeout:
         raise BusyError(f"{what} is being rendered by another process; wait for it or stop it") from None
     except OSError as error:
-        raise StepError(f"cannot write to {folder}: {error.strerror or error}; check its permissions") from error
+        why = folder_problem(folder) or f"cannot write to {folder}: {error.strerror or error}; check its permissions"
+        raise StepError(why) from error
     try:
         for stale in folder.glob(f"*/{_ATTEMPTS}"):
             shutil.rmtree(stale, ignore_errors=True)
         yield
     finally:
         lock.release()
+
+
+def folder_problem(folder: Path) -> str:
+    """Why no file can be made in a folder, which need not exist yet, as a sentence with a remedy; empty if one can."""
+    # a link that leads nowhere is in the way too
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        return f"{there} is no folder, and one is needed there; move it away"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{there} cannot be written to; make it writable, or point DAILIES_HOME at a folder that is"
+    return ""
 
 
 def free_bytes(folder: Path) -> int:
