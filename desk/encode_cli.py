@@ -37,7 +37,7 @@ def encode(
     from desk import show
     from desk.retime_cli import read_rate
     from flows.settings import Settings
-    from tasks.encode_file import encode_file, plan_files
+    from tasks.encode_file import check_target, encode_file, plan_files
     from tasks.source import look_at
     from tasks.stopping import STOPPING
 
@@ -49,6 +49,7 @@ def encode(
         for notice in source.notices:
             show.say(f"{file.name}: {notice}", "yellow")
     if dry_run:
+        check_target(plan, overwrite=overwrite)
         _told(plan, None, as_json=as_json)
         return
     try:

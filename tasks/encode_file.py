@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,9 +24,9 @@ from catalogs.timebase import rate_label
 from tasks.captions import Caption
 from tasks.dryrun import delivery_bytes
 from tasks.encode import encode_master
-from tasks.errors import PlanError, StepError
+from tasks.errors import MachineNotReadyError, PlanError, StepError
 from tasks.inspect import Expectation, inspect_deliverable
-from tasks.keep import check_disk, fsync_folder
+from tasks.keep import check_disk, fsync_folder, own_folder
 from tasks.naming import file_name, lead_frames, reel_name, start_timecode
 from tasks.plan import PlannedDelivery
 from tasks.presets import preset
@@ -127,42 +126,52 @@ def estimated_bytes(plan: FileEncoding) -> int:
     return round(pixels * sum(map(delivery_bytes, plan.deliveries)))
 
 
+def check_target(plan: FileEncoding, *, overwrite: bool) -> None:
+    """Whether the files may be written where they are to be. Raises PlanError if one is there and may not be replaced,
+    MachineNotReadyError if the folder takes no file or its disk lacks room for them."""
+    folder = plan.folder
+    there = [one.file for one in plan.deliveries if (folder / one.file).exists()]
+    if there and not overwrite:
+        raise PlanError(f"{folder / there[0]} exists already; take another folder or --slate, or add --overwrite")
+    try:
+        what = f"encoding {plan.source.path.name}"
+        check_disk(estimated_bytes(plan), folder, what=what, instead="write to another disk with -o")
+    except StepError as error:
+        raise MachineNotReadyError(str(error)) from error
+
+
 def encode_file(plan: FileEncoding, *, ffmpeg: str, overwrite: bool = False) -> FileEncoded:
     """Make the files. They appear under their names when all are whole and inspected; until then there is a hidden
-    folder beside them.
+    folder beside them. What killed ones have left of the same slate goes.
 
-    Raises StepError, also for a file that inspection finds a blocker on; PlanError if one exists and may not be
-    replaced; MachineNotReadyError if the encoder that is asked for does not work here.
+    Raises StepError, also for a file that inspection finds a blocker on; MachineNotReadyError if the encoder that is
+    asked for does not work here; and like `check_target`.
     """
     started = time.perf_counter()
     folder, source = plan.folder, plan.source
     _restore(plan)
-    there = [one.file for one in plan.deliveries if (folder / one.file).exists()]
-    if there and not overwrite:
-        raise PlanError(f"{folder / there[0]} exists already; take another folder or --slate, or add --overwrite")
+    check_target(plan, overwrite=overwrite)
     was_there = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        own = Path(tempfile.mkdtemp(dir=folder, prefix=f".{plan.slate}.", suffix=".part"))
     except OSError as error:
         raise StepError(f"cannot write to {folder}: {error.strerror or error}; check its permissions") from error
     try:
-        check_disk(estimated_bytes(plan), folder, what=f"encoding {source.path.name}")
-        report = encode_master(
-            Master(source.path, "", 0, source.frames, source.rate, source.width, source.height),
-            plan.deliveries,
-            own,
-            ffmpeg=ffmpeg,
-            width=source.width,
-            height=source.height,
-            slate=plan.slate,
-            caption=_caption(plan),
-            conform=source.filter,
-        )
-        made, findings = _inspected(plan, own)
-        _put(plan, own)
+        with own_folder(folder, plan.slate) as own:
+            report = encode_master(
+                Master(source.path, "", 0, source.frames, source.rate, source.width, source.height),
+                plan.deliveries,
+                own,
+                ffmpeg=ffmpeg,
+                width=source.width,
+                height=source.height,
+                slate=plan.slate,
+                caption=_caption(plan),
+                conform=source.filter,
+            )
+            made, findings = _inspected(plan, own)
+            _put(plan, own, overwrite=overwrite)
     finally:
-        shutil.rmtree(own, ignore_errors=True)
         if not was_there:
             with suppress(OSError):  # not empty: the files are in it
                 folder.rmdir()
@@ -194,18 +203,51 @@ def _inspected(plan: FileEncoding, own: Path) -> tuple[tuple[Deliverable, ...], 
     return tuple(made), tuple(findings)
 
 
-def _put(plan: FileEncoding, own: Path) -> None:
-    """Give the files their names, one after the other: all are whole by now."""
+def _put(plan: FileEncoding, own: Path, *, overwrite: bool) -> None:
+    """Give the files their names, one after the other: all are whole by now. Raises PlanError if a name has been taken
+    meanwhile and may not be replaced; then none keeps its name."""
+    placed: list[Path] = []
     try:
         for planned in plan.deliveries:
-            target = plan.folder / planned.file
-            if target.is_dir() and preset(planned.kind, planned.option).sequence:
-                _exchange(own / planned.file, target)
+            made, target = own / planned.file, plan.folder / planned.file
+            if not overwrite:
+                _place(made, target)
+            elif target.is_dir() and preset(planned.kind, planned.option).sequence:
+                _exchange(made, target)
             else:
-                os.replace(own / planned.file, target)
+                os.replace(made, target)
+            placed.append(target)
         fsync_folder(plan.folder)
+    except FileExistsError as error:
+        for target in placed:
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+        raise PlanError(
+            f"{error.filename2 or error.filename} was written by another meanwhile; take another folder or --slate, "
+            "or add --overwrite"
+        ) from error
     except OSError as error:
         raise StepError(f"cannot write to {plan.folder}: {error.strerror or error}; check folder and disk") from error
+
+
+def _place(made: Path, target: Path) -> None:
+    """Give a file or folder a name that nothing has. Raises FileExistsError if something has it."""
+    if made.is_dir():
+        try:
+            # takes the place of nothing but an empty folder
+            os.rename(made, target)
+        except OSError as error:
+            if target.exists():
+                raise FileExistsError(error.errno, error.strerror, str(target)) from error
+            raise
+        return
+    try:
+        # in one go: a rename would take the place of whatever is there
+        os.link(made, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the name is taken first
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.replace(made, target)
 
 
 def _exchange(made: Path, target: Path) -> None:

@@ -20,9 +20,10 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from catalogs.timebase import FIRST_FRAME, rate_display
 from tasks.containers import missing_bytes
 from tasks.errors import MediaError
-from tasks.measure import declared_frames
+from tasks.measure import declared_frames, watch
 
 FEWEST: Final = 2
 """Frames below which there is nothing to retime."""
@@ -128,8 +129,9 @@ def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -
     _judge_length(path, seen, declared, boxed=bool(formats & _BOXED), fewest=fewest)
     if seen.uneven is not None and rate is None:
         raise MediaError(
-            f"{path.name}: frame {seen.uneven} is not shown at {seen.uneven}/{float(native):g} s, so its frames are "
-            f"not evenly spaced; space them first (ffmpeg -i IN -fps_mode cfr -r {float(native):.0f} OUT keeps "
+            f"{path.name}: frame {FIRST_FRAME + seen.uneven} is not shown at {float(seen.uneven / native):.3f} s, "
+            f"where it is due at {rate_display(native)} frames per second: they are not evenly spaced; space them "
+            f"first (ffmpeg -i IN -fps_mode cfr -r {float(native):.0f} OUT keeps "
             "the length), or say with --from-fps at which rate they follow each other (which may change it)"
         )
     assert seen.first is not None
@@ -207,11 +209,20 @@ def _note(seen: _Seen, frame: VideoFrame, rate: Fraction, path: Path) -> None:
         seen.first.format.name,
     ):
         raise MediaError(
-            f"{path.name}: frame {index} is {frame.width}x{frame.height} {frame.format.name}, those before are "
+            f"{path.name}: frame {FIRST_FRAME + index} is {frame.width}x{frame.height} {frame.format.name}, before it "
+            "they are "
             f"{seen.first.width}x{seen.first.height} {seen.first.format.name}; cut the file there"
         )
     if frame.interlaced_frame:
-        raise MediaError(f"{path.name}: frame {index} is interlaced; deinterlace it first (ffmpeg -vf bwdif)")
+        raise MediaError(
+            f"{path.name}: frame {FIRST_FRAME + index} is interlaced; deinterlace it first (ffmpeg -vf bwdif)"
+        )
+    if frame.is_corrupt:  # ffmpeg would stop there, in words of its own
+        at = watch(path, rate=rate, clock=Fraction(0)).broken_at or index  # as inspection counts it
+        raise MediaError(
+            f"{path.name}: frame {FIRST_FRAME + at} is damaged (the first is {FIRST_FRAME}); get the file again, or "
+            "repair it"
+        )
     seen.last = time if time is not None else seen.last
     if time is not None and seen.uneven is None and abs((time - seen.start) * rate - index) > _UNEVEN:
         seen.uneven = index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,9 +13,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from rendering import step
 
+from catalogs.shot import Delivery
 from tasks import encode_file
+from tasks.errors import MachineNotReadyError, PlanError
+from tasks.source import look_at
 from tasks.tracks import read_tracks
 
 
@@ -153,6 +158,52 @@ def test_an_encoder_that_dies_leaves_nothing(clip: Path, tmp_path: Path, ffmpeg:
     assert not out.exists()
     run(tmp_path, str(clip), "-o", str(out), "--deliveries", "webm")
     assert len(names(out)) == 1
+
+
+def test_what_a_killed_one_left_goes(clip: Path, tmp_path: Path) -> None:
+    """A hidden folder that nobody holds goes with the next run of that slate; that of one at work stays."""
+    out = tmp_path / "out"
+    left, held = out / ".my_clip.a.part", out / ".my_clip.b.part"
+    for folder in (left, held):
+        folder.mkdir(parents=True)
+        (folder / "half.mp4").write_text("half")
+    with FileLock(held / ".lock"):
+        for folder in (left, held):
+            os.utime(folder, (0, 0))
+        run(tmp_path, str(clip), "-o", str(out), "--deliveries", "h264")
+        assert names(out) == [held.name, "my_clip_2997p_h264.mp4"]
+
+
+def test_a_full_disk_is_said_before_anything_is_made(clip: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """As something that this machine lacks, with what the operator of this command can do: another -o."""
+    plan = encode_file.plan_files(look_at(clip), [Delivery.parse("exr")], tmp_path / "out")
+    monkeypatch.setattr("tasks.keep.free_bytes", lambda folder: 1000)
+    with pytest.raises(MachineNotReadyError, match=r"may need .* GB .*; free some, or write to another disk with -o"):
+        encode_file.check_target(plan, overwrite=False)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_second_of_two_replaces_nothing(
+    links: bool, clip: Path, tmp_path: Path, ffmpeg: str, monkeypatch: Any
+) -> None:
+    """Who comes later finds the name taken, also where it was free when it began; all its files go again."""
+    out = tmp_path / "out"
+    plan = encode_file.plan_files(look_at(clip), [Delivery.parse(one) for one in ("h264", "png", "webm")], out)
+
+    def meanwhile(plan: Any, own: Path) -> Any:
+        (out / "my_clip_2997p_webm.webm").write_text("the first one's")
+        return (), ()
+
+    def no_links(*_: Any) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(encode_file, "_inspected", meanwhile)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(PlanError, match=r"webm was written by another meanwhile; .*--overwrite"):
+        encode_file.encode_file(plan, ffmpeg=ffmpeg)
+    assert names(out) == ["my_clip_2997p_webm.webm"]
+    assert (out / "my_clip_2997p_webm.webm").read_text() == "the first one's"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

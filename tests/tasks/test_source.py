@@ -15,6 +15,7 @@ import pytest
 
 from tasks.errors import FfmpegError, MediaError
 from tasks.frames import FrameReader
+from tasks.measure import watch
 from tasks.source import Source, look_at
 
 Make = Callable[..., Path]
@@ -370,3 +371,19 @@ def test_chroma_lies_where_the_file_says(place: str, shift: float, tmp_path: Pat
     at = np.arange(16, 112)
     wanted = (120 - 16) / 219 + 1.5748 * (96 + (at - shift) / 2 - 128) / 224
     assert np.abs(row - wanted).max() < 0.0015
+
+
+@pytest.mark.parametrize("codec", ["prores_ks", "libx264"])
+def test_a_damaged_frame_is_named(codec: str, make: Make) -> None:
+    """By the number that inspection gives it, before anything is made of the file; not in a decoder's words."""
+    path = make("flaw.mov", "-c:v", codec, "-g", "4", "-bf", "0", size="192x108", seconds="1")
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    at, size = packets[13]
+    data[at + size // 2 : at + size - 8] = bytes([0x55]) * (size - 8 - size // 2)
+    path.write_bytes(data)
+    first = watch(path, rate=Fraction(24), clock=Fraction(0)).broken_at
+    assert 12 <= first <= 14
+    with pytest.raises(MediaError, match=rf"frame {1001 + first} is damaged \(the first is 1001\)"):
+        look_at(path)
