@@ -29,6 +29,9 @@ def encode(
     from_fps: Annotated[
         str, typer.Option("--from-fps", help="Take the file's frames as evenly spaced at this rate.")
     ] = "",
+    timecode: Annotated[
+        str, typer.Option(help="Where it begins: keep (the file's own, else frame 1001), a frame number, HH:MM:SS:FF.")
+    ] = "keep",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, make nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")] = False,
@@ -43,10 +46,10 @@ def encode(
 
     settings = Settings.read()
     wanted = _deliveries(deliveries)
-    source = look_at(file, rate=read_rate(from_fps, "--from-fps") if from_fps else None, fewest=1)
-    plan = plan_files(source, wanted, out, slate=slate, encoder=settings.encoder)
+    source = look_at(file, rate=read_rate(from_fps, "--from-fps") if from_fps else None, fewest=1, keeps_timecode=True)
+    plan = plan_files(source, wanted, out, slate=slate, encoder=settings.encoder, timecode=timecode)
     if not as_json:
-        for notice in source.notices:
+        for notice in plan.notices:
             show.say(f"{file.name}: {notice}", "yellow")
     if dry_run:
         check_target(plan, overwrite=overwrite)
@@ -101,7 +104,7 @@ def _told(plan: FileEncoding, made: FileEncoded | None, *, as_json: bool) -> Non
                 "findings": [finding_json(finding) for finding in made.findings] if made else [],
                 "argv": list(made.argv) if made else [],
                 "seconds": round(made.seconds, 3) if made else 0.0,
-                "notices": list(source.notices),
+                "notices": list(plan.notices),
             }
         )
         return

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from catalogs.timebase import FIRST_FRAME, clock, has_timecode, rate_display
+from catalogs.timebase import FIRST_FRAME, Start, clock, has_timecode, rate_display
 from models.interface import Frame
 from tasks.ffmpeg import clip_argv
 from tasks.filters import Captions
@@ -61,6 +61,8 @@ class Caption:
     notes: str = ""
     by: str = ""
     """Who submitted it."""
+    start: Start | None = None
+    """Where timecode begins; None: at frame 1001."""
 
     def rows(self) -> list[tuple[str, str]]:
         """What stands on the slate, field by field."""
@@ -82,7 +84,11 @@ class Caption:
         """From the first frame's timecode to the last one's; at rates that have none, how long it is."""
         if not has_timecode(self.rate):
             return clock(self.frames, self.rate)
-        return f"{clock(0, self.rate)} - {clock(self.frames - 1, self.rate)}"
+        return f"{self.clock(0)} - {self.clock(self.frames - 1)}"
+
+    def clock(self, index: int) -> str:
+        """When a frame is shown: its timecode, or seconds."""
+        return self.start.label(index) if self.start and has_timecode(self.rate) else clock(index, self.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ def _margin(width: int) -> int:
 
 def _clock(caption: Caption, index: int) -> str:
     """What stands beside the slate: the number of the frame, counted from 0, and its time."""
-    return f"{FIRST_FRAME + index}  {clock(index, caption.rate)}"
+    return f"{FIRST_FRAME + index}  {caption.clock(index)}"
 
 
 def _widest(caption: Caption) -> str:

@@ -20,7 +20,7 @@ from typing import Final
 from catalogs.footage import Deliverable, Finding, Master, Severity
 from catalogs.formats import delivery_complaints
 from catalogs.shot import Delivery
-from catalogs.timebase import rate_label
+from catalogs.timebase import FIRST_FRAME, Start, is_dropped, rate_display, rate_label, read_start, start_at
 from tasks.captions import Caption
 from tasks.dryrun import delivery_bytes
 from tasks.encode import encode_master
@@ -31,9 +31,12 @@ from tasks.naming import file_name, lead_frames, reel_name, start_timecode
 from tasks.plan import PlannedDelivery
 from tasks.presets import preset
 from tasks.progress import Progress, announce
-from tasks.source import Source
+from tasks.source import Source, left_timecode
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+KEEP: Final = "keep"
+"""The source's own timecode, where it has one."""
+_DIGITS: Final = 7  # of a frame number: a day at 60 has 5184000
 _LONGEST: Final = 128  # characters of a slate: with rate, words and ending it stays below every system's 255
 
 
@@ -47,6 +50,16 @@ class FileEncoding:
     slate: str
     """What files, title and reel are called."""
     deliveries: tuple[PlannedDelivery, ...]
+    start: Start
+    """Where timecode begins."""
+    notices: tuple[str, ...] = ()
+    """What of the source does not come through, in sentences."""
+
+    def timecode(self, planned: PlannedDelivery) -> str:
+        """Of a file's first frame; empty where its container or the rate has none."""
+        if not start_timecode(planned.kind, planned.extras, self.source.rate):
+            return ""
+        return self.start.label(-lead_frames(planned.extras))
 
     def expectation(self, planned: PlannedDelivery) -> Expectation:
         """What a file must be."""
@@ -58,7 +71,7 @@ class FileEncoding:
             rate=rate,
             width=self.source.width,
             height=self.source.height,
-            timecode=start_timecode(planned.kind, planned.extras, rate),
+            timecode=self.timecode(planned),
             reel=reel_name(planned.kind, self.slate, rate),
             silent="silent" in planned.extras,
             lead=lead,
@@ -85,11 +98,19 @@ def slate_of(path: Path) -> str:
 
 
 def plan_files(
-    source: Source, deliveries: Sequence[Delivery], folder: Path, *, slate: str = "", encoder: str = ""
+    source: Source,
+    deliveries: Sequence[Delivery],
+    folder: Path,
+    *,
+    slate: str = "",
+    encoder: str = "",
+    timecode: str = KEEP,
 ) -> FileEncoding:
     """What encoding would make. `slate` is empty for the file's own stem; `encoder` makes H.265, empty for x265.
+    `timecode` is where it begins: `keep` for the source's own, from 1001 where it has none; a frame number; a label.
 
-    Raises PlanError for a delivery that cannot be made of it, a slate that is no file name, or a folder that is a file.
+    Raises PlanError for a delivery that cannot be made of it, a slate that is no file name, a timecode that is none at
+    its rate, or a folder that is a file.
     """
     folder = folder.absolute()
     if slate and (_UNSAFE.search(slate) or slate.startswith((".", "-")) or len(slate) > _LONGEST):
@@ -117,7 +138,32 @@ def plan_files(
     )
     if any(folder / one.file == source.path for one in planned):
         raise PlanError(f"{source.path.name} would be written over itself; give another folder with -o, or a --slate")
-    return FileEncoding(source, folder, named, planned)
+    start = _start(source, timecode)
+    plan = FileEncoding(source, folder, named, planned, start, source.notices)
+    kept = source.timecode.replace(".", ";") == start.label(0) and any(map(plan.timecode, planned))
+    if source.timecode and not kept:
+        return replace(plan, notices=(*plan.notices, left_timecode(source.timecode)))
+    return plan
+
+
+def _start(source: Source, wish: str) -> Start:
+    """Where timecode begins. Raises PlanError for a wish that is none at the source's rate."""
+    rate = source.rate
+    if wish == KEEP:
+        try:
+            return read_start(source.timecode, rate)
+        except ValueError:  # none, or one that some program has made up
+            return start_at(FIRST_FRAME, rate)
+    if wish.isascii() and wish.isdigit() and len(wish) <= _DIGITS:
+        return start_at(int(wish), rate)
+    try:
+        return read_start(wish, rate)
+    except ValueError:
+        how = "HH:MM:SS;FF for drop-frame" if is_dropped(rate) else "each field two digits"
+        raise PlanError(
+            f"--timecode {wish!r} is none at {rate_display(rate)} frames per second; use {KEEP}, {FIRST_FRAME} or "
+            f"another frame number, or HH:MM:SS:FF ({how})"
+        ) from None
 
 
 def estimated_bytes(plan: FileEncoding) -> int:
@@ -168,6 +214,7 @@ def encode_file(plan: FileEncoding, *, ffmpeg: str, overwrite: bool = False) -> 
                 slate=plan.slate,
                 caption=_caption(plan),
                 conform=source.filter,
+                timecodes={one.file: plan.timecode(one) for one in plan.deliveries},
             )
             made, findings = _inspected(plan, own)
             _put(plan, own, overwrite=overwrite)
@@ -181,7 +228,8 @@ def encode_file(plan: FileEncoding, *, ffmpeg: str, overwrite: bool = False) -> 
 def _caption(plan: FileEncoding) -> Caption:
     source = plan.source
     day = datetime.now().astimezone().date()
-    return Caption(plan.slate, "", "", "", day, source.frames, source.rate, notes=f"from {source.path.name}")
+    notes = f"from {source.path.name}"
+    return Caption(plan.slate, "", "", "", day, source.frames, source.rate, notes=notes, start=plan.start)
 
 
 def _inspected(plan: FileEncoding, own: Path) -> tuple[tuple[Deliverable, ...], tuple[Finding, ...]]:

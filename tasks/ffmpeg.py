@@ -108,6 +108,8 @@ class Output(NamedTuple):
     quality: str = ""
     extras: tuple[str, ...] = ()
     encoder: str = ""
+    timecode: str = ""
+    """Of the file's first frame; empty: as its kind has it, from frame 1001."""
 
 
 def cover_crop(width: int, height: int, *, into: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -266,7 +268,7 @@ def _output(one: Output, stream: Any, *, title: str, rate: Fraction, width: int,
     if "silent" in one.extras:
         streams.append(_silence(frames + lead_frames(one.extras), rate))
         flags |= AUDIO[wanted.container][1]
-    if start := start_timecode(one.kind, one.extras, rate):
+    if start := one.timecode or start_timecode(one.kind, one.extras, rate):
         # a track of its own, where editors look for it
         flags["timecode"] = start
     if reel := reel_name(one.kind, title, rate):

@@ -81,6 +81,8 @@ class Source:
     """ffmpeg's chain of filters that makes full-range RGB of that size of them."""
     notices: tuple[str, ...] = ()
     """What of it does not come through, in sentences."""
+    timecode: str = ""
+    """Of its first frame, as it says; empty if it does not."""
 
 
 @dataclass(slots=True)
@@ -96,8 +98,9 @@ class _Seen:
     """First frame whose time is not its number's."""
 
 
-def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -> Source:
+def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST, keeps_timecode: bool = False) -> Source:
     """Decode a video file to its end and say what it is. `rate` overrules what it says of its own, frames per second.
+    `keeps_timecode`: whoever asks sees to the file's timecode; else it is left out, with a notice.
 
     Raises MediaError for what is no plain file, has no video, does not decode, has fewer than `fewest` frames, frames
     at uneven times (unless `rate` is given), of several sizes, interlaced or turned by odd angles, or HDR.
@@ -114,7 +117,9 @@ def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -
             native = rate or _rate(stream, path)
             for frame in container.decode(stream):
                 _note(seen, frame, native, path)
-            left = list(_left_out(container))
+            left, timecode = list(_left_out(container)), _timecode(container)
+            if timecode and not keeps_timecode:
+                left.append(left_timecode(timecode))
             formats = set(container.format.name.split(","))
             declared = declared_frames(stream, formats)
             codec = stream.codec_context.name
@@ -147,6 +152,7 @@ def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -
         pix_fmt=seen.first.format.name,
         filter=shown.filter,
         notices=tuple(notices),
+        timecode=timecode,
     )
 
 
@@ -159,9 +165,17 @@ def _left_out(container: InputContainer) -> Iterator[str]:
         yield "its sound is left out"
     if streams.subtitles:
         yield "its subtitles are left out"
-    stated = [container.metadata, *(stream.metadata for stream in streams)]
-    if start := next((metadata["timecode"] for metadata in stated if "timecode" in metadata), ""):
-        yield f"its timecode, from {start}, is left out"
+
+
+def _timecode(container: InputContainer) -> str:
+    """Of the first frame, as a track or a tag states it."""
+    stated = [container.metadata, *(stream.metadata for stream in container.streams)]
+    return next((metadata["timecode"] for metadata in stated if "timecode" in metadata), "")
+
+
+def left_timecode(start: str) -> str:
+    """The sentence that says so."""
+    return f"its timecode, from {start}, is left out"
 
 
 def _respaced(seen: _Seen, rate: Fraction | None) -> Iterator[str]:

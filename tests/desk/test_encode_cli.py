@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import subprocess
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from filelock import FileLock
 from rendering import step
 
 from catalogs.shot import Delivery
+from catalogs.timebase import read_start
 from tasks import encode_file
 from tasks.errors import MachineNotReadyError, PlanError
 from tasks.source import look_at
@@ -158,6 +160,40 @@ def test_an_encoder_that_dies_leaves_nothing(clip: Path, tmp_path: Path, ffmpeg:
     assert not out.exists()
     run(tmp_path, str(clip), "-o", str(out), "--deliveries", "webm")
     assert len(names(out)) == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "words", "begins"),
+    [
+        ("10:00:00:00", [], "10:00:00:00"),
+        ("10:00:00;02", [], "10:00:00;02"),
+        ("10:00:00;02", ["--timecode", "1001"], "00:00:33;11"),
+        ("10:00:00;02", ["--timecode", "01:00:00:00"], "01:00:00:00"),
+        ("", ["--timecode", "0"], "00:00:00;00"),
+        ("", [], "00:00:33;11"),
+    ],
+)
+def test_a_file_keeps_its_timecode(
+    own: str, words: list[str], begins: str, clip: Path, tmp_path: Path, ffmpeg: str
+) -> None:
+    """As it counts, unless another is asked for; a slate stands one frame before it; what is left out is said."""
+    source = tmp_path / "own.mov"
+    argv = [ffmpeg, "-v", "error", "-i", str(clip), "-an", "-c", "copy", *(["-timecode", own] if own else [])]
+    subprocess.run([*argv, str(source)], check=True, timeout=60)
+    kinds = ["--deliveries", "prores:proxy h264:slate webm"]
+    done = run(tmp_path, str(source), "-o", str(tmp_path / "out"), *kinds, *words, "--json")
+    assert read_tracks(tmp_path / "out" / "own_2997p_prores_proxy.mov").timecode == begins
+    rate = Fraction(30000, 1001)
+    slated = read_tracks(tmp_path / "out" / "own_2997p_h264_slate.mp4").timecode
+    assert slated == read_start(begins, rate).label(-1)
+    told = [one for one in json.loads(done.stdout)["notices"] if "timecode" in one]
+    assert told == ([] if own in ("", begins) else [f"its timecode, from {own}, is left out"])
+
+
+def test_a_timecode_that_is_none_is_refused(clip: Path, tmp_path: Path) -> None:
+    """With what would be one."""
+    words = [str(clip), "-o", str(tmp_path / "out"), "--timecode", "00:01:00;00"]
+    assert "HH:MM:SS;FF for drop-frame" in " ".join(run(tmp_path, *words, code=2).stderr.split())
 
 
 def test_what_a_killed_one_left_goes(clip: Path, tmp_path: Path) -> None:
