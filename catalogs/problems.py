@@ -63,7 +63,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "{frames} frames with handles are too long for {model}", "shorten the shot to {limit} frames{otherwise}"
     ),
     "E318": Kind("there is no such camera move", "use {names}"),
-    "E319": Kind("not a delivery", "use {names}, separated by spaces, commas, + or |"),
+    "E319": Kind("not a delivery: {detail}", "use {names}, separated by spaces, commas, + or |"),
     "E320": Kind("not a speed", "use 1, or for slow motion 1/2, 1/4 or 0.5, down to 1/16"),
     "E321": Kind("not a date", "write YYYY-MM-DD"),
     "E322": Kind("the model {model} needs a prompt", "describe what happens in the shot"),

@@ -73,7 +73,9 @@ def _deliveries(text: str) -> tuple[Delivery, ...]:
         return read_deliveries(text)[0]
     except CellError as error:
         kind = KINDS[error.code]
-        raise PlanError(f"--deliveries {text!r}: {kind.message}; {kind.remedy.format_map(error.words)}") from None
+        raise PlanError(
+            f"--deliveries {text!r}: {kind.message.format_map(error.words)}; {kind.remedy.format_map(error.words)}"
+        ) from None
 
 
 def _told(plan: FileEncoding, made: FileEncoded | None, *, as_json: bool) -> None:
