@@ -110,14 +110,17 @@ def _told(plan: FileEncoding, made: FileEncoded | None, *, as_json: bool) -> Non
             }
         )
         return
-    what = f"{source.frames} frames at {rate_display(source.rate)}, {source.width}x{source.height}"
+    what = f"{show.counted(source.frames, 'frame')} at {rate_display(source.rate)}, {source.width}x{source.height}"
     if made is None:
         show.say(f"{source.path.name}: {what} would become", on=show.OUT)
         for planned_one in plan.deliveries:
             show.say(f"  {plan.folder / planned_one.file}", on=show.OUT)
         return
     for one in made.deliverables:
-        show.say(f"{one.path}: {one.frames} frames, {one.codec} {one.pix_fmt}, {one.bytes / 1e6:.1f} MB", on=show.OUT)
+        show.say(
+            f"{one.path}: {show.counted(one.frames, 'frame')}, {one.codec} {one.pix_fmt}, {one.bytes / 1e6:.1f} MB",
+            on=show.OUT,
+        )
     count = len(made.deliverables)
-    files = "1 deliverable" if count == 1 else f"{count} deliverables"
+    files = show.counted(count, "deliverable")
     show.say(f"{source.path.name}: {what}; {files} made and inspected in {made.seconds:.1f} s", on=show.OUT)

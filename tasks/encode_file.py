@@ -10,12 +10,15 @@ import os
 import re
 import shutil
 import time
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+from text_unidecode import unidecode
 
 from catalogs.footage import Deliverable, Finding, Master, Severity
 from catalogs.formats import delivery_complaints
@@ -94,7 +97,8 @@ class FileEncoded:
 
 def slate_of(path: Path) -> str:
     """A slate for a file that was given none: its stem, in letters that every system takes."""
-    return _UNSAFE.sub("_", path.stem).strip("._-")[:_LONGEST] or "clip"
+    # letters lose their accents, not themselves: a name of ü alone would have none
+    return _UNSAFE.sub("_", unidecode(unicodedata.normalize("NFC", path.stem))).strip("._- ")[:_LONGEST] or "clip"
 
 
 def plan_files(

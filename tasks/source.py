@@ -8,6 +8,7 @@ that a container states is not a count.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from catalogs.timebase import FIRST_FRAME, rate_display
 from tasks.containers import missing_bytes
 from tasks.errors import MediaError
 from tasks.measure import declared_frames, watch
+from tasks.progress import counted
 
 FEWEST: Final = 2
 """Frames below which there is nothing to retime."""
@@ -129,7 +131,7 @@ def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST, k
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
-            f"{path.name} does not decode after {seen.frames} frames: {reason}; repair it first"
+            f"{path.name} does not decode after {counted(seen.frames, 'frame')}: {reason}; repair it first"
         ) from error
     _judge_length(path, seen, declared, boxed=bool(formats & _BOXED), fewest=fewest)
     if seen.uneven is not None and rate is None:
@@ -170,7 +172,9 @@ def _left_out(container: InputContainer) -> Iterator[str]:
 def _timecode(container: InputContainer) -> str:
     """Of the first frame, as a track or a tag states it."""
     stated = [container.metadata, *(stream.metadata for stream in container.streams)]
-    return next((metadata["timecode"] for metadata in stated if "timecode" in metadata), "")
+    label = next((metadata["timecode"] for metadata in stated if "timecode" in metadata), "")
+    # at 100 frames a second and more ffmpeg tells frames in three digits
+    return re.sub(r"([:;])0([0-9]{2})$", r"\1\2", label)
 
 
 def left_timecode(start: str) -> str:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import subprocess
+import unicodedata
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -188,6 +189,39 @@ def test_a_file_keeps_its_timecode(
     assert slated == read_start(begins, rate).label(-1)
     told = [one for one in json.loads(done.stdout)["notices"] if "timecode" in one]
     assert told == ([] if own in ("", begins) else [f"its timecode, from {own}, is left out"])
+
+
+@pytest.mark.parametrize(
+    ("name", "slate"),
+    [("ünï.mov", "uni"), ("Łódź – 2.mov", "Lodz_-_2"), ("take 3 %.mov", "take_3"), ("…_.mov", "clip")],
+)
+def test_a_name_keeps_its_letters(name: str, slate: str) -> None:
+    """Without accents, which not every system takes; composed or not."""
+    assert encode_file.slate_of(Path(name)) == slate
+    assert encode_file.slate_of(Path(unicodedata.normalize("NFD", name))) == slate
+
+
+def test_one_frame_is_one_frame(tmp_path: Path, ffmpeg: str) -> None:
+    """In what is said of it; at 120 frames a second, which has no timecode, a file's own is told in its own digits."""
+    source = tmp_path / "one.mov"
+    argv = [
+        ffmpeg,
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=64x48:rate=120",
+        "-frames:v",
+        "1",
+        "-c:v",
+        "libx264",
+    ]
+    subprocess.run([*argv, "-timecode", "01:00:00:00", str(source)], check=True, timeout=60)
+    done = run(tmp_path, str(source), "-o", str(tmp_path / "out"), "--deliveries", "h264:master")
+    assert "1 frame, h264" in done.stdout.replace("\n", " ")
+    assert "1 frame at 120" in done.stdout.replace("\n", " ")
+    assert "its timecode, from 01:00:00:00, is left out" in " ".join(done.stderr.split())
 
 
 def test_a_timecode_that_is_none_is_refused(clip: Path, tmp_path: Path) -> None:
