@@ -178,14 +178,21 @@ def estimated_bytes(plan: FileEncoding) -> int:
 
 def check_target(plan: FileEncoding, *, overwrite: bool) -> None:
     """Whether the files may be written where they are to be. Raises PlanError if one is there and may not be replaced,
-    MachineNotReadyError if the folder takes no file or its disk lacks room for them."""
-    folder = plan.folder
-    there = [one.file for one in plan.deliveries if (folder / one.file).exists()]
+    MachineNotReadyError if the disk lacks room for them."""
+    _check_names(plan, overwrite=overwrite)
+    _check_room(plan)
+
+
+def _check_names(plan: FileEncoding, *, overwrite: bool) -> None:
+    there = [one.file for one in plan.deliveries if (plan.folder / one.file).exists()]
     if there and not overwrite:
-        raise PlanError(f"{folder / there[0]} exists already; take another folder or --slate, or add --overwrite")
+        raise PlanError(f"{plan.folder / there[0]} exists already; take another folder or --slate, or add --overwrite")
+
+
+def _check_room(plan: FileEncoding) -> None:
     try:
         what = f"encoding {plan.source.path.name}"
-        check_disk(estimated_bytes(plan), folder, what=what, instead="write to another disk with -o")
+        check_disk(estimated_bytes(plan), plan.folder, what=what, instead="write to another disk with -o")
     except StepError as error:
         raise MachineNotReadyError(str(error)) from error
 
@@ -200,13 +207,14 @@ def encode_file(plan: FileEncoding, *, ffmpeg: str, overwrite: bool = False) -> 
     started = time.perf_counter()
     folder, source = plan.folder, plan.source
     _restore(plan)
-    check_target(plan, overwrite=overwrite)
+    _check_names(plan, overwrite=overwrite)
     was_there = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StepError(f"cannot write to {folder}: {error.strerror or error}; check its permissions") from error
     try:
+        _check_room(plan)
         with own_folder(folder, plan.slate) as own:
             report = encode_master(
                 Master(source.path, "", 0, source.frames, source.rate, source.width, source.height),

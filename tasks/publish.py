@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from catalogs.footage import Deliverable, Finding, Master
 from catalogs.shot import Shot
-from catalogs.timebase import FIRST_FRAME, rate_text, timecode
+from catalogs.timebase import FIRST_FRAME, has_timecode, rate_text, timecode
 from models.cards import ANIMATIC, Card
 from tasks.delivered import delivered_json
 from tasks.dryrun import plan_json
@@ -161,7 +161,7 @@ def manifest(
             "codec": "ffv1",
             "pix_fmt": WORKING_PIX_FMT,
             "first_frame": FIRST_FRAME,
-            "timecode": timecode(FIRST_FRAME, master.rate),
+            "timecode": timecode(FIRST_FRAME, master.rate) if has_timecode(master.rate) else "",
         },
         "deliverables": [
             {

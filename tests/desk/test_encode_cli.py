@@ -250,6 +250,9 @@ def test_a_full_disk_is_said_before_anything_is_made(clip: Path, tmp_path: Path,
     monkeypatch.setattr("tasks.keep.free_bytes", lambda folder: 1000)
     with pytest.raises(MachineNotReadyError, match=r"may need .* GB .*; free some, or write to another disk with -o"):
         encode_file.check_target(plan, overwrite=False)
+    with pytest.raises(MachineNotReadyError, match="write to another disk with -o"):
+        encode_file.encode_file(plan, ffmpeg="ffmpeg")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("links", [True, False])

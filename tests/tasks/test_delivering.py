@@ -189,7 +189,7 @@ def test_the_band_says_number_and_timecode(tmp_path: Path, ffmpeg: str) -> None:
     assert max(int(strip[:18].max()) for strip in strips) <= round(0.8 * 65535)
     left = [strip[18:, :200] for strip in strips]
     assert (left[0] == left[1]).all()
-    assert left[0].max() > 65000
+    assert left[0].max() > 60000  # thin strokes of small letters cover nearly all of a pixel
     assert (strips[0] != strips[1]).any()
 
 
