@@ -13,8 +13,9 @@ from datetime import date
 from fractions import Fraction
 from typing import Final
 
+from catalogs.formats import GRADED, REVIEW, SEQUENCES
 from catalogs.sheet import normal
-from catalogs.shot import CAMERAS, CODE, DELIVERY_OPTIONS, EXTRAS, QUALITIES, RETIMERS, Delivery
+from catalogs.shot import CAMERAS, CODE, DELIVERY_OPTIONS, QUALITIES, RETIMERS, Delivery
 from catalogs.timebase import parse_rate
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -215,6 +216,16 @@ def read_camera(text: str) -> str:
     return move
 
 
+def _words_with(kind: str) -> str:
+    """The words that a kind takes beside its option, for people: none that would be refused then."""
+    if kind in SEQUENCES:
+        return ""
+    if kind not in GRADED:
+        return ", with silent"
+    review = f", with {' or '.join(QUALITIES)}, and silent"
+    return f"{review}; {' and '.join(REVIEW)} {'too' if kind == 'h264' else 'with review'}"
+
+
 def read_deliveries(text: str) -> tuple[tuple[Delivery, ...], bool]:
     """Deliveries in the order asked for, and whether one was named twice."""
     names = ", ".join(
@@ -229,12 +240,12 @@ def read_deliveries(text: str) -> tuple[tuple[Delivery, ...], bool]:
         except ValueError as error:
             kind = word.lower().partition(":")[0]
             options = DELIVERY_OPTIONS.get(kind)
-            allowed = f"{kind}:{' or '.join(options)}, with {', '.join((*QUALITIES, *EXTRAS))}" if options else names
-            raise CellError("E319", names=allowed) from error
+            allowed = f"{kind}:{' or '.join(options)}{_words_with(kind)}" if options else names
+            raise CellError("E319", names=allowed, detail=str(error).partition("; ")[0]) from error
         if delivery not in found:
             found.append(delivery)
     if not found:
-        raise CellError("E319", names=names)
+        raise CellError("E319", names=names, detail="none is named")
     return tuple(found), len(words) > len(found)
 
 

@@ -77,9 +77,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "E318": Kind("there is no such camera move", "use {names}"),
     "E319": Kind(
-        "not a delivery",
+        "not a delivery: {detail}",
         "use {names}, separated by spaces, commas, + or |",
-        note="Or a delivery has two options or two qualities.",
+        note="Or one has two options, or two qualities.",
     ),
     "E320": Kind("not a speed", "use 1, or for slow motion 1/2, 1/4 or 0.5, down to 1/16"),
     "E321": Kind("not a date", "write YYYY-MM-DD"),

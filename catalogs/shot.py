@@ -109,9 +109,9 @@ class Delivery:
             else:
                 allowed = (*DELIVERY_OPTIONS[kind], *QUALITIES, *EXTRAS)
                 raise ValueError(f"{kind} has no option {word!r}; use {', '.join(allowed)}")
-        for said in (options, qualities):
+        for what, said in (("options", options), ("qualities", qualities)):
             if len(set(said)) > 1:
-                raise ValueError(f"{text.strip()!r} says {' and '.join(said)}; choose one")
+                raise ValueError(f"{text.strip()!r} has several {what}, {' and '.join(said)}; choose one")
         quality = qualities[0] if qualities and qualities[0] != QUALITIES[0] else ""
         return cls(
             kind,

@@ -41,6 +41,7 @@ DELIVERY_RATES = (
 
 _SECONDS = re.compile(r"([0-9]{1,6}(?:[.,][0-9]{1,6})?)\s*s", re.IGNORECASE)
 _RATIO = re.compile(r"([0-9]{1,7})/([0-9]{1,7})")
+_LABEL = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})([:;.])([0-9]{2})")
 _DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 
 
@@ -152,8 +153,12 @@ def timecode(frame: int, rate: Fraction) -> str:
     29.97 and 59.94 are counted in drop-frame, with a semicolon before the frames: labels follow the clock to within two
     of their frames, by leaving out numbers, never frames (SMPTE ST 12-1, 5.2.2). All else is counted without gaps.
     """
+    return _label(frame, rate, DROPPED.get(rate, 0))
+
+
+def _label(frame: int, rate: Fraction, dropped: int) -> str:
+    """`dropped` labels are left out at each minute that 10 does not divide."""
     nominal = max(1, round(rate))
-    dropped = DROPPED.get(rate, 0)
     if dropped:
         minute = 60 * nominal - dropped
         tens, rest = divmod(frame, 10 * minute + dropped)
@@ -165,9 +170,59 @@ def timecode(frame: int, rate: Fraction) -> str:
     return f"{hours:02d}:{minutes:02d}:{secs:02d}{';' if dropped else ':'}{frames:02d}"
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where timecode begins, and how it goes on: a file that somebody brings may count 29.97 without drops."""
+
+    frame: int
+    """Number of the picture's first frame, 0 at midnight."""
+    rate: Fraction
+    """Frames per second."""
+    dropped: bool
+    """Whether it is counted in drop-frame."""
+
+    def label(self, index: int) -> str:
+        """Timecode of a frame, counted from the picture's first one (-1 is a slate); midnight follows 23:59."""
+        dropped = DROPPED.get(self.rate, 0) if self.dropped else 0
+        day = 24 * (3600 * max(1, round(self.rate)) - 54 * dropped)
+        return _label((self.frame + index) % day, self.rate, dropped)
+
+
+def start_at(frame: int, rate: Fraction) -> Start:
+    """Timecode that begins at a frame number, counted as is usual at the rate."""
+    return Start(frame, rate, is_dropped(rate))
+
+
+def read_start(text: str, rate: Fraction) -> Start:
+    """`01:00:00:00` as a frame number, `;` or `.` before the frames for drop-frame; exact.
+
+    Raises ValueError for what is no label of that rate: other fields, a label that drop-frame leaves out.
+    """
+    match = _LABEL.fullmatch(text.strip())
+    if not match or not has_timecode(rate):
+        raise ValueError(f"not a timecode at {rate_display(rate)} frames per second: {text!r}")
+    hours, minutes, secs, frames = (int(match[part]) for part in (1, 2, 3, 5))
+    nominal, dropped = round(rate), DROPPED.get(rate, 0) if match[4] in ";." else 0
+    total = 60 * hours + minutes
+    frame = (60 * total + secs) * nominal + frames - dropped * (total - total // 10)
+    start = Start(frame, rate, bool(dropped))
+    # what goes in must come out: fields too large, labels left out, drop-frame where there is none
+    if start.label(0) != text.strip().replace(".", ";"):
+        raise ValueError(f"not a timecode at {rate_display(rate)} frames per second: {text!r}")
+    return start
+
+
 def has_timecode(rate: Fraction) -> bool:
     """Whether a rate has timecode that editors agree on: in tracks, edit lists and lists of versions alike."""
     return rate in TIMECODE_RATES
+
+
+def clock(index: int, rate: Fraction) -> str:
+    """When the frame of that number, counted from 0, is shown, for people: its timecode where the rate has one, with
+    frame 0 as 1001; else seconds since frame 0, `3.25 s`."""
+    if has_timecode(rate):
+        return timecode(FIRST_FRAME + index, rate)
+    return f"{float(index / rate):.2f} s"
 
 
 def is_dropped(rate: Fraction) -> bool:

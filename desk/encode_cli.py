@@ -29,6 +29,9 @@ def encode(
     from_fps: Annotated[
         str, typer.Option("--from-fps", help="Take the file's frames as evenly spaced at this rate.")
     ] = "",
+    timecode: Annotated[
+        str, typer.Option(help="Where it begins: keep (the file's own, else frame 1001), a frame number, HH:MM:SS:FF.")
+    ] = "keep",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, make nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")] = False,
@@ -37,18 +40,19 @@ def encode(
     from desk import show
     from desk.retime_cli import read_rate
     from flows.settings import Settings
-    from tasks.encode_file import encode_file, plan_files
+    from tasks.encode_file import check_target, encode_file, plan_files
     from tasks.source import look_at
     from tasks.stopping import STOPPING
 
     settings = Settings.read()
     wanted = _deliveries(deliveries)
-    source = look_at(file, rate=read_rate(from_fps, "--from-fps") if from_fps else None, fewest=1)
-    plan = plan_files(source, wanted, out, slate=slate, encoder=settings.encoder)
+    source = look_at(file, rate=read_rate(from_fps, "--from-fps") if from_fps else None, fewest=1, keeps_timecode=True)
+    plan = plan_files(source, wanted, out, slate=slate, encoder=settings.encoder, timecode=timecode)
     if not as_json:
-        for notice in source.notices:
+        for notice in plan.notices:
             show.say(f"{file.name}: {notice}", "yellow")
     if dry_run:
+        check_target(plan, overwrite=overwrite)
         _told(plan, None, as_json=as_json)
         return
     try:
@@ -69,7 +73,9 @@ def _deliveries(text: str) -> tuple[Delivery, ...]:
         return read_deliveries(text)[0]
     except CellError as error:
         kind = KINDS[error.code]
-        raise PlanError(f"--deliveries {text!r}: {kind.message}; {kind.remedy.format_map(error.words)}") from None
+        raise PlanError(
+            f"--deliveries {text!r}: {kind.message.format_map(error.words)}; {kind.remedy.format_map(error.words)}"
+        ) from None
 
 
 def _told(plan: FileEncoding, made: FileEncoded | None, *, as_json: bool) -> None:
@@ -100,18 +106,21 @@ def _told(plan: FileEncoding, made: FileEncoded | None, *, as_json: bool) -> Non
                 "findings": [finding_json(finding) for finding in made.findings] if made else [],
                 "argv": list(made.argv) if made else [],
                 "seconds": round(made.seconds, 3) if made else 0.0,
-                "notices": list(source.notices),
+                "notices": list(plan.notices),
             }
         )
         return
-    what = f"{source.frames} frames at {rate_display(source.rate)}, {source.width}x{source.height}"
+    what = f"{show.counted(source.frames, 'frame')} at {rate_display(source.rate)}, {source.width}x{source.height}"
     if made is None:
         show.say(f"{source.path.name}: {what} would become", on=show.OUT)
         for planned_one in plan.deliveries:
             show.say(f"  {plan.folder / planned_one.file}", on=show.OUT)
         return
     for one in made.deliverables:
-        show.say(f"{one.path}: {one.frames} frames, {one.codec} {one.pix_fmt}, {one.bytes / 1e6:.1f} MB", on=show.OUT)
+        show.say(
+            f"{one.path}: {show.counted(one.frames, 'frame')}, {one.codec} {one.pix_fmt}, {one.bytes / 1e6:.1f} MB",
+            on=show.OUT,
+        )
     count = len(made.deliverables)
-    files = "1 deliverable" if count == 1 else f"{count} deliverables"
+    files = show.counted(count, "deliverable")
     show.say(f"{source.path.name}: {what}; {files} made and inspected in {made.seconds:.1f} s", on=show.OUT)

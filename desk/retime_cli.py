@@ -173,8 +173,8 @@ def _told(plan: FileRetiming, spec: InterpolatorSpec, made: FileRetimed | None, 
         )
         return
     by = f"{spec.engine} {spec.model}".strip()
-    what = f"{source.frames} frames at {rate_display(source.rate)}"
-    made_of = f"{plan.frames} frames at {rate_display(plan.rate)}" + (
+    what = f"{show.counted(source.frames, 'frame')} at {rate_display(source.rate)}"
+    made_of = f"{show.counted(plan.frames, 'frame')} at {rate_display(plan.rate)}" + (
         f", speed {plan.speed}" if plan.speed != 1 else ""
     )
     if made is None:

@@ -23,9 +23,9 @@ from models.interface import FrameInterpolator, GeneratorSpec, Shape
 from tasks import engines, steps
 from tasks.c2pa_sign import signer
 from tasks.dryrun import estimate, plan_json
-from tasks.errors import BusyError
+from tasks.errors import BusyError, MachineNotReadyError
 from tasks.generate import shape_of
-from tasks.keep import bytes_below, check_disk, sole_owner, write_json
+from tasks.keep import bytes_below, check_disk, folder_problem, sole_owner, write_json
 from tasks.limits import read_limits
 from tasks.plan import TakePlan
 from tasks.prepare import Prepared, prepare
@@ -88,9 +88,12 @@ def make_ready(record: ShotRecord, settings: Settings, wishes: Wishes) -> Ready:
     """Everything that can be found out before the shot's turn comes.
 
     Raises EngineError or StepError, and MachineNotReadyError if what retimes, encodes or signs every shot here
-    cannot.
+    cannot, or the shot's folders cannot be made.
     """
     shot, required = record.shot, wishes.require_rife
+    for folder in (work_of(shot, settings), versions_of(shot, settings)):
+        if why := folder_problem(folder):  # found here, not when the shot is made and would be published
+            raise MachineNotReadyError(f"{shot.name}: {why}")
     if settings.c2pa:
         signer(settings.c2pa)  # it may have expired since the batch began
     if settings.finishes_here:

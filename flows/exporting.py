@@ -161,7 +161,9 @@ def _disclosure(shots: Sequence[ShotVersions], wish: Wish, settings: Settings) -
         interpolators={name: card.licence for name, card in interpolator_cards(settings.weights).items()},
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    document = disclosure(told, licences=licences, made_by=f"Dailies {installed('dailies')}", written=now)
+    made_by = f"Dailies {installed('dailies')}"
+    roots = [root for root in (settings.plates, settings.deliveries) if root]
+    document = disclosure(told, licences=licences, made_by=made_by, written=now, roots=roots)
     name = f"{_named(shots, wish)}disclosure"
     paths = targets(wish.out, [f"{name}.json", f"{name}.md"], endings=(".json", ".md"), what="a disclosure", both=True)
     texts = {".json": json.dumps(document, indent=2, ensure_ascii=False) + "\n", ".md": disclosure_page(document)}

@@ -394,5 +394,6 @@ def checks(settings: Settings, *, amiss: Mapping[str, str] = NOTHING_AMISS) -> S
         retimer=settings.retimer,
         c2pa=settings.c2pa,
         encoder=settings.encoder,
+        needed=(settings.work, settings.deliveries),
     )
     return [*unusable, *found]

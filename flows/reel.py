@@ -35,7 +35,7 @@ from flows.take import generate_take
 from flows.watching import progress_artifact
 from models.interface import WindowStopped
 from tasks.handover import Handover, write_handover
-from tasks.progress import SHARES
+from tasks.progress import SHARES, counted
 from tasks.pulse import Pulse
 from tasks.recovery import RunState
 from tasks.stopping import STOPPING
@@ -115,7 +115,7 @@ class _Reel:
         return Completed(message=self._counts())
 
     def _counts(self) -> str:
-        return f"{len(self._made)} shots rendered, {len(self._failed)} failed"
+        return f"{counted(len(self._made), 'shot')} rendered, {len(self._failed)} failed"
 
     def _all(self, pulse: Pulse) -> None:
         """One shot after the other. Runs in the engine's thread."""

@@ -38,6 +38,7 @@ from models.interface import EngineError, WindowStopped
 from tasks import engines, retimers
 from tasks.errors import BusyError, MachineNotReadyError, StepError
 from tasks.keep import sole_owner
+from tasks.progress import counted
 from tasks.stopping import STOPPING
 from tasks.transient import is_transient
 
@@ -52,7 +53,7 @@ _turns: ContextVar[Turns | None] = ContextVar("turns", default=None)
 def _batch_name() -> str:
     """`6 shots`, or `every waiting shot`: what the Prefect UI lists the batch as."""
     named = len(flow_run.parameters.get("shots") or ())
-    return f"{named} shots" if named else "every waiting shot"
+    return counted(named, "shot") if named else "every waiting shot"
 
 
 @flow(name="render-batch", flow_run_name=_batch_name, validate_parameters=False)
@@ -83,8 +84,8 @@ def render_batch(
     failed = [entry for entry in reports if entry["error"]]
     if failed:
         first = f"{failed[0]['show']}/{failed[0]['shot']}: {failed[0]['error']}"
-        return Failed(message=f"{len(failed)} of {len(reports)} shots failed; first {first}", data=document)
-    return Completed(message=f"{len(reports)} shots rendered", data=document)
+        return Failed(message=f"{len(failed)} of {counted(len(reports), 'shot')} failed; first {first}", data=document)
+    return Completed(message=f"{counted(len(reports), 'shot')} rendered", data=document)
 
 
 def _in_turn(names: Sequence[str], wishes: Wishes) -> list[dict[str, Any]]:

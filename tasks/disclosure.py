@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from tasks.manifests import Manifest, made_by_model
@@ -38,8 +39,12 @@ class Licences:
     interpolators: Mapping[str, str]
 
 
-def disclosure(told: Sequence[Told], *, licences: Licences, made_by: str, written: str) -> dict[str, Any]:
-    """The document. `made_by` names the program with its version, `written` the time."""
+def disclosure(
+    told: Sequence[Told], *, licences: Licences, made_by: str, written: str, roots: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """The document. `made_by` names the program with its version, `written` the time. It goes to people outside: a path
+    is told from one of `roots` on, such as the root of all plates, and is a file's name outside of them.
+    """
     read = [one.manifest for one in told if one.manifest is not None]
     return {
         "made_by": made_by,
@@ -48,9 +53,11 @@ def disclosure(told: Sequence[Told], *, licences: Licences, made_by: str, writte
         "models": _gathered(read, lambda one: _models(one.document, licences.models)),
         "loras": _gathered(read, lambda one: _loras(one.document, licences.loras)),
         "interpolators": _gathered(read, lambda one: _interpolators(one.document, licences.interpolators)),
-        "inputs": _gathered(read, lambda one: _inputs(one.document)),
-        "versions": [_version(one.status, one.manifest) for one in told if one.manifest is not None],
-        "without_manifest": [{"slate": one.slate, "why": one.why} for one in told if one.manifest is None],
+        "inputs": _gathered(read, lambda one: _inputs(one.document, roots)),
+        "versions": [_version(one.status, one.manifest, roots) for one in told if one.manifest is not None],
+        "without_manifest": [
+            {"slate": one.slate, "why": _without(one.why, roots)} for one in told if one.manifest is None
+        ],
     }
 
 
@@ -110,16 +117,32 @@ def _interpolators(document: Mapping[str, Any], cards: Mapping[str, str]) -> lis
     return [{"name": name, "trained": True, "sha256": retime["sha256"], **_licence("", name, cards)}]
 
 
-def _inputs(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _inputs(document: Mapping[str, Any], roots: Sequence[Path]) -> list[dict[str, Any]]:
     shot = document["shot"]
     stills = [("plate", shot["plate"]), ("end plate", shot["end_plate"])]
     stills += [("anchor", anchor["plate"]) for anchor in shot.get("anchors", [])]
     return [
-        {"role": role, "path": still["path"], "sha256": still["sha256"]} for role, still in stills if still is not None
+        {"role": role, "path": _outside(still["path"], roots), "sha256": still["sha256"]}
+        for role, still in stills
+        if still is not None
     ]
 
 
-def _version(status: str, manifest: Manifest) -> dict[str, Any]:
+def _outside(path: str | Path, roots: Sequence[Path]) -> str:
+    """A path as people outside are told it: how a machine's disks are laid out is nobody's business."""
+    full = PurePath(path)
+    root = next((root for root in roots if full.is_relative_to(root)), None)
+    return full.relative_to(root).as_posix() if root else full.name
+
+
+def _without(said: str, roots: Sequence[Path]) -> str:
+    """A sentence without the places of this machine."""
+    for root in roots:
+        said = said.replace(f"{root}/", "")
+    return said
+
+
+def _version(status: str, manifest: Manifest, roots: Sequence[Path]) -> dict[str, Any]:
     document = manifest.document
     return {
         "slate": manifest.slate,
@@ -128,7 +151,7 @@ def _version(status: str, manifest: Manifest) -> dict[str, Any]:
         "digital_source_type": document.get("digital_source_type") or NOT_RECORDED,
         "finished": document["finished"],
         "signature": document.get("signature"),
-        "manifest": str(manifest.path),
+        "manifest": _outside(manifest.path, roots),
         "manifest_sha256": manifest.sha256,
         "files": [
             {name: file[name] for name in ("path", "kind", "sha256", "bytes")}

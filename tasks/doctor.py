@@ -28,7 +28,7 @@ from tasks import engines, nvenc, retimers
 from tasks.c2pa_sign import Identity, signer
 from tasks.errors import MachineNotReadyError, MediaError, StepError
 from tasks.frames import output_of
-from tasks.keep import free_bytes
+from tasks.keep import folder_problem, free_bytes
 from tasks.presets import NVENC
 
 State = Literal["ok", "warning", "missing"]
@@ -76,16 +76,17 @@ def examine(
     retimer: RetimerWish = ANY,
     c2pa: Identity | None = None,
     encoder: str = "",
+    needed: Sequence[Path] = (),
 ) -> Sequence[Check]:
     """All checks in order. `database` looks at the catalogue's database, raising if it cannot be used. `c2pa` is what
     deliverables are signed with; None if they are not, and then nothing is said of it. `encoder` is who shall make
-    H.265, empty for x265.
+    H.265, empty for x265. `needed` are folders of the home that rendering writes to.
     """
     return [
         _python(),
         _ffmpeg(ffmpeg),
         *([_nvenc(ffmpeg)] if encoder == NVENC else []),
-        _home(home),
+        _home(home, needed),
         _disk(home),
         *_database(database),
         _prefect(),
@@ -136,14 +137,22 @@ def _nvenc(ffmpeg: str) -> Check:
     return Check("nvenc", "ok", "encodes H.265 in 10 bits")
 
 
-def _home(home: Path) -> Check:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home):
-            pass
-    except OSError as error:
-        remedy = "make it writable, or point DAILIES_HOME at a folder that is"
-        return Check("home", "missing", f"{home}: {error.strerror or error}", remedy, vital=True)
+def _home(home: Path, needed: Sequence[Path]) -> Check:
+    """Whether files can be made in the home, and in the folders of it that rendering needs, where these are there."""
+    for folder in (home, *needed):
+        try:
+            if folder == home:
+                folder.mkdir(parents=True, exist_ok=True)
+            if why := folder_problem(folder):
+                said, _, remedy = why.rpartition("; ")
+                return Check("home", "missing", said, remedy, vital=True)
+            if folder.exists():
+                # asked is not tried: a disk that was mounted read-only says yes to root
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+        except OSError as error:
+            remedy = "make it writable, or point DAILIES_HOME at a folder that is"
+            return Check("home", "missing", f"{folder}: {error.strerror or error}", remedy, vital=True)
     return Check("home", "ok", str(home), vital=True)
 
 

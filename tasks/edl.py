@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Final
+from urllib.parse import unquote
 
 from catalogs.timebase import TIMECODE_RATES, frames_at_hour, has_timecode, is_dropped, rate_display
 from tasks.cut import Cut
@@ -42,7 +43,25 @@ def edl(cut: Cut, *, provenance: Provenance) -> str:
     written: str = adapters.write_to_string(made, adapter_name="cmx_3600", rate=float(rate), reelname_len=REEL)
     title, _, events = written.partition("\n")
     counting = "DROP FRAME" if is_dropped(rate) else "NON-DROP FRAME"
-    return f"{title}\nFCM: {counting}\n{events}"
+    files = [_file_name(clip.media_reference) for clip in clips]
+    return f"{title}\nFCM: {counting}\n{_with_sources(events, files)}"
+
+
+def _file_name(media: Any) -> str:
+    """What the file is called, or for a sequence of pictures its folder."""
+    url = getattr(media, "target_url", "") or media.target_url_base
+    return unquote(url.rstrip("/").rpartition("/")[2])
+
+
+def _with_sources(events: str, files: Sequence[str]) -> str:
+    """Each event followed by the name of its file, whole, where editors' programs look for what eight characters of a
+    reel cannot say."""
+    lines, rest = [], iter(files)
+    for line in events.splitlines():
+        lines.append(line)
+        if line.startswith("* FROM CLIP:"):
+            lines.append(f"* SOURCE FILE: {next(rest)}")
+    return "\n".join([*lines, ""])
 
 
 def _the_rate(cut: Cut) -> Fraction:

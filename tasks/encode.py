@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tasks.plan import PlannedDelivery
 
 NO_TAGS: Final[Mapping[str, Mapping[str, str]]] = {}
+AS_USUAL: Final[Mapping[str, str]] = {}
 
 
 NICENESS: Final = 5
@@ -57,14 +58,16 @@ def encode_master(
     tags: Mapping[str, Mapping[str, str]] = NO_TAGS,
     caption: Caption | None = None,
     conform: str = "",
+    timecodes: Mapping[str, str] = AS_USUAL,
 ) -> EncodeReport:
     """Encode `master` into `folder`, which exists and belongs to this attempt; everything made is flushed to disk.
 
     `width` and `height` are the delivery size in pixels. `stills` are frames counted from 0; small PNGs of them go to
     `folder/stills`. `tags` are written into files, by container. `caption` is what review copies say, where any has a
     slate or words burnt in. `conform` is the filter that makes working frames of any other file in the place of a
-    master (tasks.source). Progress is announced in master frames. Nothing planned and no stills: nothing is made. The
-    encoders stand back behind whoever feeds a GPU.
+    master (tasks.source). `timecodes` are those of first frames, by file, where they are not
+    frame 1001's. Progress is announced in master frames. Nothing planned and no stills: nothing is made. The encoders
+    stand back behind whoever feeds a GPU.
     Raises FfmpegError, named with the slate, if ffmpeg fails or is killed; MediaError if the master is missing;
     ValueError for sizes or stills that cannot be.
     """
@@ -95,6 +98,7 @@ def encode_master(
                 delivery.quality,
                 delivery.extras,
                 delivery.encoder,
+                timecodes.get(delivery.file, ""),
             )
             for delivery in planned
         ],

@@ -108,6 +108,8 @@ class Output(NamedTuple):
     quality: str = ""
     extras: tuple[str, ...] = ()
     encoder: str = ""
+    timecode: str = ""
+    """Of the file's first frame; empty: as its kind has it, from frame 1001."""
 
 
 def cover_crop(width: int, height: int, *, into: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -196,8 +198,8 @@ def deliverables_argv(
     `outputs` are (kind, option, path) and what else an Output says, for a sequence the path of an existing folder.
     `width` and `height` are the delivery size: another shape than the master's is filled by a centred crop, then scaled
     by Lanczos. `title` is the slate, `tags` what else is written into a container, by its name (mp4, mov, webm).
-    `frames` is the master's count, needed for a silent track alone. `conform` is a filter that makes full-range RGB of
-    the master's size of any other file; empty for masters.
+    `frames` is the master's count, needed for a silent track alone. `conform` is a chain of filters that makes
+    full-range RGB of the master's size of any other file; empty for masters.
 
     There are three conversions for the three usual formats (4:2:0 10-bit, 4:2:2 10-bit, 4:2:0 8-bit), because each
     keeps chroma or depth that the others lack and a chain of them would round twice; VP9 and H.264 share theirs. All
@@ -253,9 +255,10 @@ def _source(master: Path, *, rate: Fraction, conform: str) -> Any:
         return graph.input(str(master), r=rate_text(rate)).video
     # a playlist under a clip's name leads nowhere else
     stream = graph.input(str(master), r=rate_text(rate), protocol_whitelist="file,pipe").video
-    name, _, words = conform.partition("=")
-    settings = dict(word.split("=", 1) for word in words.split(":"))
-    return stream.filter(name, **settings).filter("format", WORKING_PIX_FMT)
+    for one in conform.split(","):
+        name, _, words = one.partition("=")
+        stream = stream.filter(name, **dict(word.split("=", 1) for word in words.split(":")))
+    return stream.filter("format", WORKING_PIX_FMT)
 
 
 def _output(one: Output, stream: Any, *, title: str, rate: Fraction, width: int, frames: int) -> Any:
@@ -265,7 +268,7 @@ def _output(one: Output, stream: Any, *, title: str, rate: Fraction, width: int,
     if "silent" in one.extras:
         streams.append(_silence(frames + lead_frames(one.extras), rate))
         flags |= AUDIO[wanted.container][1]
-    if start := start_timecode(one.kind, one.extras, rate):
+    if start := one.timecode or start_timecode(one.kind, one.extras, rate):
         # a track of its own, where editors look for it
         flags["timecode"] = start
     if reel := reel_name(one.kind, title, rate):

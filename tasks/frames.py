@@ -253,7 +253,7 @@ class FrameReader(Iterator[Frame]):
         count: int | None = None,
         conform: str = "",
     ) -> None:
-        """`conform` is an ffmpeg filter that makes full-range RGB of that size of any other file; empty for clips."""
+        """`conform` is a chain of ffmpeg filters that makes full-range RGB of that size; empty for clips."""
         argv = [
             ffmpeg,
             "-nostdin", "-v", "error",

@@ -27,7 +27,7 @@ from tasks.frames import FrameWriter, read_frames
 from tasks.lanes import lane
 from tasks.meeting import meeting, met
 from tasks.plan import TakePlan
-from tasks.progress import Progress, announce
+from tasks.progress import Progress, announce, counted
 from tasks.seams import SeamMeter
 from tasks.tone import AS_IT_IS, Light, Toner
 
@@ -72,7 +72,7 @@ def _exactly(frames: Frames, count: int, index: int) -> Iterator[Frame]:
         yield frame
         given += 1
     if given < count:
-        raise MediaError(f"window {index + 1} ended {count - given} frames early; render the shot again")
+        raise MediaError(f"window {index + 1} ended {counted(count - given, 'frame')} early; render the shot again")
 
 
 def join_clips(

@@ -10,13 +10,16 @@ else is remembered: a process that starts after a crash looks for receipts and m
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
+import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +30,7 @@ from tasks.errors import BusyError, StepError
 
 _BLOCK: Final = 1 << 20
 _ATTEMPTS: Final = "attempts"
+_YOUNG: Final = 10.0  # seconds in which a folder that nobody holds may yet be locked by who made it
 
 Guard = Callable[[], AbstractContextManager[None]]
 """A context under which a rename is allowed: it raises before the block where the right to it is lost."""
@@ -169,6 +173,33 @@ def attempt(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def own_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A hidden folder `.NAME.xxxxxxxx.part` in `parent`, held by a lock that ends with its holder, gone afterwards.
+
+    What killed holders of the same name have left there goes first. Raises StepError if it cannot be made.
+    """
+    for left in parent.glob(f".{glob.escape(name)}.*.part"):
+        with suppress(OSError, Timeout):
+            if time.time() - left.stat().st_mtime > _YOUNG:
+                with _held(left):
+                    shutil.rmtree(left, ignore_errors=True)
+    try:
+        own = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}.", suffix=".part"))
+    except OSError as error:
+        raise StepError(f"cannot write to {parent}: {error.strerror or error}; check its permissions") from error
+    try:
+        with _held(own):
+            yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _held(folder: Path) -> FileLock:
+    """Its lock, to be taken at once or not at all."""
+    return FileLock(folder / ".lock", timeout=0)
+
+
+@contextmanager
 def sole_owner(folder: Path, *, what: str) -> Iterator[None]:
     """Hold a shot's work folder for this process, and sweep what dead attempts left in its takes.
 
@@ -181,13 +212,25 @@ def sole_owner(folder: Path, *, what: str) -> Iterator[None]:
     except Timeout:
         raise BusyError(f"{what} is being rendered by another process; wait for it or stop it") from None
     except OSError as error:
-        raise StepError(f"cannot write to {folder}: {error.strerror or error}; check its permissions") from error
+        why = folder_problem(folder) or f"cannot write to {folder}: {error.strerror or error}; check its permissions"
+        raise StepError(why) from error
     try:
         for stale in folder.glob(f"*/{_ATTEMPTS}"):
             shutil.rmtree(stale, ignore_errors=True)
         yield
     finally:
         lock.release()
+
+
+def folder_problem(folder: Path) -> str:
+    """Why no file can be made in a folder, which need not exist yet, as a sentence with a remedy; empty if one can."""
+    # a link that leads nowhere is in the way too
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        return f"{there} is no folder, and one is needed there; move it away"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{there} cannot be written to; make it writable, or point DAILIES_HOME at a folder that is"
+    return ""
 
 
 def free_bytes(folder: Path) -> int:

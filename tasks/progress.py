@@ -61,3 +61,8 @@ def percent(progress: Progress) -> float:
     """How far a shot is, 0 to 100."""
     first, last = SHARES.get(progress.step, (99.0, 99.0))
     return first + (last - first) * progress.done / max(1, progress.total)
+
+
+def counted(number: int, word: str) -> str:
+    """`1 frame`, `2 frames`: how a step says what it has done."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -24,13 +24,13 @@ from typing import Any, Final
 
 from catalogs.footage import Deliverable, Finding, Master
 from catalogs.shot import Shot
-from catalogs.timebase import FIRST_FRAME, rate_text, timecode
+from catalogs.timebase import FIRST_FRAME, has_timecode, rate_text, timecode
 from models.cards import ANIMATIC, Card
 from tasks.delivered import delivered_json
 from tasks.dryrun import plan_json
 from tasks.errors import StepError
 from tasks.frames import WORKING_PIX_FMT, ffmpeg_version
-from tasks.keep import Guard, Kept, bytes_of, fsync_folder, fsync_tree, sha256_of, write_json
+from tasks.keep import Guard, Kept, bytes_of, folder_problem, fsync_folder, fsync_tree, sha256_of, write_json
 from tasks.marks import Marks, sidecar_json
 from tasks.plan import TakePlan
 
@@ -161,7 +161,7 @@ def manifest(
             "codec": "ffv1",
             "pix_fmt": WORKING_PIX_FMT,
             "first_frame": FIRST_FRAME,
-            "timecode": timecode(FIRST_FRAME, master.rate),
+            "timecode": timecode(FIRST_FRAME, master.rate) if has_timecode(master.rate) else "",
         },
         "deliverables": [
             {
@@ -194,6 +194,9 @@ def read_published(plan: TakePlan, folder: Path) -> dict[str, Any] | None:
         if folder.exists():
             raise StepError(f"{folder} exists without a manifest; Dailies did not make it, move it away") from None
         return None
+    except OSError as error:
+        why = f"{folder / MANIFEST} cannot be read: {error.strerror or error}; check its permissions"
+        raise StepError(folder_problem(folder.parent) or why) from error
     except (ValueError, KeyError, TypeError) as error:
         raise StepError(f"{folder / MANIFEST} cannot be read ({error}); move the folder away") from None
     if key != plan.key:

@@ -6,26 +6,20 @@ line. Memory: that of `tasks.retime`.
 
 from __future__ import annotations
 
-import glob
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-
 from catalogs.footage import Master
 from models.interface import FrameInterpolator, InterpolatorSpec
 from tasks.encode import encode_master
 from tasks.errors import MachineNotReadyError, PlanError, StepError
-from tasks.keep import bytes_of, check_disk, fsync_folder, fsync_tree, sha256_of
+from tasks.keep import bytes_of, check_disk, fsync_folder, fsync_tree, own_folder, sha256_of
 from tasks.plan import PlannedDelivery
 from tasks.retime import RetimeReport, retime_clip, retiming_table
 from tasks.source import Source
@@ -43,7 +37,6 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
 MOST_FRAMES: Final = 1_000_000
 """Most frames that one call makes: nine hours at 30 fps. More is a slip of the pen."""
 
-_YOUNG: Final = 10.0  # seconds in which a folder that nobody holds may yet be locked by who made it
 _LOSSLESS_SHARE: Final = 0.6  # bytes of an FFV1 frame over its raw 36 bits a pixel: film grain's, the worst measured
 
 
@@ -147,7 +140,7 @@ def retime_file(
     check_target(plan, overwrite=overwrite)
     target, source = plan.target, plan.source
     started = time.perf_counter()
-    with _own_folder(target) as own:
+    with own_folder(target.parent, target.stem) as own:
         master = own / f"master{LOSSLESS}"
         report = retime_clip(
             source.path,
@@ -174,30 +167,6 @@ def retime_file(
         except OSError as error:
             raise StepError(f"cannot write {target}: {error.strerror or error}; check folder and disk") from error
     return FileRetimed(target, size, digest, report, interpolator.spec, time.perf_counter() - started)
-
-
-@contextmanager
-def _own_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside the target, held by a lock that ends with its holder, and gone afterwards."""
-    for left in target.parent.glob(f".{glob.escape(target.stem)}.*.part"):
-        with suppress(OSError, Timeout):
-            if time.time() - left.stat().st_mtime > _YOUNG:
-                with _held(left):
-                    shutil.rmtree(left, ignore_errors=True)
-    try:
-        own = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".part"))
-    except OSError as error:
-        raise StepError(f"cannot write to {target.parent}: {error.strerror or error}; check its permissions") from error
-    try:
-        with _held(own):
-            yield own
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
-
-
-def _held(folder: Path) -> FileLock:
-    """Its lock, to be taken at once or not at all."""
-    return FileLock(folder / ".lock", timeout=0)
 
 
 def _encoded(plan: FileRetiming, master: Path, folder: Path, *, ffmpeg: str) -> Path:

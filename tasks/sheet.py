@@ -16,7 +16,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from catalogs.timebase import FIRST_FRAME, rate_display, timecode
+from catalogs.timebase import FIRST_FRAME, clock, rate_display
 from tasks.errors import MediaError
 from tasks.lettering import Font, cut, legible, lettering, wrapped
 
@@ -46,7 +46,7 @@ def contact_sheet(
     caption: Sequence[str] = (),
     badge: str = "",
 ) -> None:
-    """Write a JPEG with the stills of one shot, each with its frame number from 1001 and its timecode.
+    """Write a JPEG with the stills of one shot, each with its frame number from 1001 and its time.
 
     `stills` are (frame counted from 0, picture), in order, all of one shape. `caption` are lines below the slate, the
     first of them the loudest; long ones are wrapped. `badge` is a notice that must not be missed, such as
@@ -55,7 +55,7 @@ def contact_sheet(
     pictures = [_opened(path) for _, path in stills]
     if not pictures:
         raise MediaError(f"{slate}: there are no stills for the contact sheet; render the shot again")
-    labels = [(str(FIRST_FRAME + frame), timecode(FIRST_FRAME + frame, rate)) for frame, _ in stills]
+    labels = [(str(FIRST_FRAME + frame), clock(frame, rate)) for frame, _ in stills]
     sheet = _grid(pictures, labels, title=slate, aside=f"{rate_display(rate)} fps", caption=caption, badge=badge)
     _save(sheet, target)
 

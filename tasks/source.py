@@ -8,6 +8,7 @@ that a container states is not a count.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from catalogs.timebase import FIRST_FRAME, rate_display
 from tasks.containers import missing_bytes
 from tasks.errors import MediaError
-from tasks.measure import declared_frames
+from tasks.measure import declared_frames, watch
+from tasks.progress import counted
 
 FEWEST: Final = 2
 """Frames below which there is nothing to retime."""
@@ -33,7 +36,12 @@ _UNEVEN: Final = Fraction(1, 4)
 _HD: Final = 576
 """Rows up to which an untagged file is taken for BT.601, as every player does."""
 
-_MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
+_MATRICES: Final = {1: "709", 4: "fcc", 5: "470bg", 6: "170m", 7: "240m", 9: "2020_ncl"}
+"""Codes of ISO/IEC 23091-2 -> zimg's names."""
+_PLANAR: Final = ((8, "gbrp"), (10, "gbrp10le"), (12, "gbrp12le"), (14, "gbrp14le"), (16, "gbrp16le"))
+"""Bits of a sample up to which each planar RGB format holds it."""
+_PICTURES: Final = ("pal8", "xyz12le", "xyz12be")
+"""Formats that ffmpeg reads as RGB without calling them so."""
 _PRIMARIES: Final = {
     4: "BT.470 M",
     8: "film",
@@ -72,9 +80,11 @@ class Source:
     pix_fmt: str
     """Pixel format of the decoded frames."""
     filter: str = ""
-    """ffmpeg filter that makes full-range RGB of that size of them."""
+    """ffmpeg's chain of filters that makes full-range RGB of that size of them."""
     notices: tuple[str, ...] = ()
     """What of it does not come through, in sentences."""
+    timecode: str = ""
+    """Of its first frame, as it says; empty if it does not."""
 
 
 @dataclass(slots=True)
@@ -90,8 +100,9 @@ class _Seen:
     """First frame whose time is not its number's."""
 
 
-def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -> Source:
+def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST, keeps_timecode: bool = False) -> Source:
     """Decode a video file to its end and say what it is. `rate` overrules what it says of its own, frames per second.
+    `keeps_timecode`: whoever asks sees to the file's timecode; else it is left out, with a notice.
 
     Raises MediaError for what is no plain file, has no video, does not decode, has fewer than `fewest` frames, frames
     at uneven times (unless `rate` is given), of several sizes, interlaced or turned by odd angles, or HDR.
@@ -108,7 +119,9 @@ def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -
             native = rate or _rate(stream, path)
             for frame in container.decode(stream):
                 _note(seen, frame, native, path)
-            left = list(_left_out(container))
+            left, timecode = list(_left_out(container)), _timecode(container)
+            if timecode and not keeps_timecode:
+                left.append(left_timecode(timecode))
             formats = set(container.format.name.split(","))
             declared = declared_frames(stream, formats)
             codec = stream.codec_context.name
@@ -118,13 +131,14 @@ def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
-            f"{path.name} does not decode after {seen.frames} frames: {reason}; repair it first"
+            f"{path.name} does not decode after {counted(seen.frames, 'frame')}: {reason}; repair it first"
         ) from error
     _judge_length(path, seen, declared, boxed=bool(formats & _BOXED), fewest=fewest)
     if seen.uneven is not None and rate is None:
         raise MediaError(
-            f"{path.name}: frame {seen.uneven} is not shown at {seen.uneven}/{float(native):g} s, so its frames are "
-            f"not evenly spaced; space them first (ffmpeg -i IN -fps_mode cfr -r {float(native):.0f} OUT keeps "
+            f"{path.name}: frame {FIRST_FRAME + seen.uneven} is not shown at {float(seen.uneven / native):.3f} s, "
+            f"where it is due at {rate_display(native)} frames per second: they are not evenly spaced; space them "
+            f"first (ffmpeg -i IN -fps_mode cfr -r {float(native):.0f} OUT keeps "
             "the length), or say with --from-fps at which rate they follow each other (which may change it)"
         )
     assert seen.first is not None
@@ -140,6 +154,7 @@ def look_at(path: Path, *, rate: Fraction | None = None, fewest: int = FEWEST) -
         pix_fmt=seen.first.format.name,
         filter=shown.filter,
         notices=tuple(notices),
+        timecode=timecode,
     )
 
 
@@ -152,9 +167,19 @@ def _left_out(container: InputContainer) -> Iterator[str]:
         yield "its sound is left out"
     if streams.subtitles:
         yield "its subtitles are left out"
-    stated = [container.metadata, *(stream.metadata for stream in streams)]
-    if start := next((metadata["timecode"] for metadata in stated if "timecode" in metadata), ""):
-        yield f"its timecode, from {start}, is left out"
+
+
+def _timecode(container: InputContainer) -> str:
+    """Of the first frame, as a track or a tag states it."""
+    stated = [container.metadata, *(stream.metadata for stream in container.streams)]
+    label = next((metadata["timecode"] for metadata in stated if "timecode" in metadata), "")
+    # at 100 frames a second and more ffmpeg tells frames in three digits
+    return re.sub(r"([:;])0([0-9]{2})$", r"\1\2", label)
+
+
+def left_timecode(start: str) -> str:
+    """The sentence that says so."""
+    return f"its timecode, from {start}, is left out"
 
 
 def _respaced(seen: _Seen, rate: Fraction | None) -> Iterator[str]:
@@ -202,11 +227,20 @@ def _note(seen: _Seen, frame: VideoFrame, rate: Fraction, path: Path) -> None:
         seen.first.format.name,
     ):
         raise MediaError(
-            f"{path.name}: frame {index} is {frame.width}x{frame.height} {frame.format.name}, those before are "
+            f"{path.name}: frame {FIRST_FRAME + index} is {frame.width}x{frame.height} {frame.format.name}, before it "
+            "they are "
             f"{seen.first.width}x{seen.first.height} {seen.first.format.name}; cut the file there"
         )
     if frame.interlaced_frame:
-        raise MediaError(f"{path.name}: frame {index} is interlaced; deinterlace it first (ffmpeg -vf bwdif)")
+        raise MediaError(
+            f"{path.name}: frame {FIRST_FRAME + index} is interlaced; deinterlace it first (ffmpeg -vf bwdif)"
+        )
+    if frame.is_corrupt:  # ffmpeg would stop there, in words of its own
+        at = watch(path, rate=rate, clock=Fraction(0)).broken_at or index  # as inspection counts it
+        raise MediaError(
+            f"{path.name}: frame {FIRST_FRAME + at} is damaged (the first is {FIRST_FRAME}); get the file again, or "
+            "repair it"
+        )
     seen.last = time if time is not None else seen.last
     if time is not None and seen.uneven is None and abs((time - seen.start) * rate - index) > _UNEVEN:
         seen.uneven = index
@@ -257,15 +291,45 @@ def _shown(frame: VideoFrame, aspect: Fraction, path: Path) -> _Shown:
         notices.append(f"its colours are {primaries} and are taken for BT.709")
     if transfer := _TRANSFERS.get(int(frame.color_trc)):
         notices.append(f"its light is {transfer} and is taken for BT.709's curve")
-    # one conversion, said aloud: ffmpeg's own guess for untagged files is BT.601 whatever their size
-    words = [
+    return _Shown(width, height, _filter(frame, width=width, height=height), tuple(notices))
+
+
+def _filter(frame: VideoFrame, *, width: int, height: int) -> str:
+    """ffmpeg's chain that makes full-range RGB of that size: white is full, black is 0, at every depth.
+
+    By zimg: swscale widens by zeros below, so that its white from 8 or 10 bits, of YUV and of RGB, is 4080 of 4095.
+    """
+    zimg = [
         f"w={width}",
         f"h={height}",
-        "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp",
-        "out_range=full",
+        "filter=lanczos",
+        # said aloud: ffmpeg's own guess for untagged files is BT.601 whatever their size
+        "range=full",
+        "matrix=gbr",
+        # one slice: with one per core, what is made would depend on the machine
+        "threads=1",
     ]
-    if not frame.format.is_rgb:
-        full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj")
-        matrix = _MATRICES.get(int(frame.colorspace), "bt601" if frame.height <= _HD else "bt709")
-        words += [f"in_color_matrix={matrix}", f"in_range={'full' if full else 'tv'}"]
-    return _Shown(width, height, "scale=" + ":".join(words), tuple(notices))
+    if frame.format.is_rgb or frame.format.name in _PICTURES:
+        depth = max(part.bits for part in frame.format.components)
+        # planar, at its own depth: what zimg reads, without a conversion of values
+        planar = next((name for bits, name in _PLANAR if depth <= bits), "gbrpf32le")
+        return f"format=pix_fmts={planar}," + "zscale=" + ":".join([*zimg, "rangein=full"])
+    full = int(frame.color_range) == _FULL or frame.format.name.startswith("yuvj")
+    matrix = _MATRICES.get(int(frame.colorspace), "170m" if frame.height <= _HD else "709")
+    said = "full" if full else "limited"
+    # where the chroma lies is taken from the frame: left where it says nothing, as players do
+    chain = "zscale=" + ":".join([*zimg, f"rangein={said}", f"matrixin={matrix}"])
+    return f"{_unhalved(frame, said)}{chain}"
+
+
+def _unhalved(frame: VideoFrame, said: str) -> str:
+    """What makes chroma whole first, for sizes that zimg refuses: those that their chroma does not divide."""
+    form = frame.format
+    across, down = 16 // (form.chroma_width(16) or 16), 16 // (form.chroma_height(16) or 16)
+    # turned upright by then: either may be the width
+    if not (frame.width % max(across, down) or frame.height % max(across, down)):
+        return ""
+    depth = max(part.bits for part in form.components)
+    whole = "yuv444p" if depth == 8 else f"yuv444p{depth}le"
+    # luma and range stay as they are
+    return f"scale=flags=lanczos+accurate_rnd:in_range={said}:out_range={said},format=pix_fmts={whole},"

@@ -48,7 +48,7 @@ from tasks.limits import Limits, shipped
 from tasks.marks import is_marked, mark, marks_of, write_sidecars
 from tasks.plan import TakePlan, Window, content_key
 from tasks.preview import preview_frames, write_preview, write_thumbnail
-from tasks.progress import Progress, announce
+from tasks.progress import Progress, announce, counted
 from tasks.publish import Pictures, manifest, publish
 from tasks.retime import retime_clip
 from tasks.rolls import keep_best, leaves_of, seam_between, seed_of
@@ -157,7 +157,7 @@ def generate(
     shutil.rmtree(state, ignore_errors=True)
     clip = Clip(kept.path, kept.sha256, kept.bytes, window.span.range, plan.spec.native_rate, plan.width, plan.height)
     step = f"generate window {window.index + 1} of {len(plan.windows)}"
-    counts = f"{len(clip.range)} frames"
+    counts = counted(len(clip.range), "frame")
     return _finish(plan.slate, step, (clip, kept.notes), made=made, started=started, counts=counts)
 
 
@@ -176,7 +176,7 @@ def join(
     kept, made = _once(place, place.work / JOINED, key=plan.join_key, make=make)
     whole = FrameRange(0, plan.native_frames)
     clip = Clip(kept.path, kept.sha256, kept.bytes, whole, plan.spec.native_rate, plan.width, plan.height)
-    counts = f"{len(clips)} windows"
+    counts = counted(len(clips), "window")
     return _finish(plan.slate, "join", (clip, kept.notes), made=made, started=started, counts=counts)
 
 
@@ -211,7 +211,7 @@ def retime(plan: TakePlan, clip: Clip, *, interpolator: FrameInterpolator, place
     master = Master(kept.path, kept.sha256, kept.bytes, plan.frames, plan.shot.rate, plan.width, plan.height)
     told = {"lost": fall.lost if fall else "", "notice": fall.notice if fall else ""}
     retimed = Retimed(plan, master, {**kept.notes, **told})
-    counts = f"{plan.native_frames} to {plan.frames} frames by {plan.interpolator.engine}"
+    counts = f"{plan.native_frames} to {counted(plan.frames, 'frame')} by {plan.interpolator.engine}"
     return _finish(plan.slate, "retime", retimed, made=made, started=started, counts=counts)
 
 
@@ -322,7 +322,7 @@ def inspect(
     value = inspect_take(
         plan, [kept.path for kept in files], master, ffmpeg=place.ffmpeg, limits=place.limits, on_file=on_file
     )
-    counts = f"{len(files)} deliverables, {len(value[1])} findings"
+    counts = f"{counted(len(files), 'deliverable')}, {counted(len(value[1]), 'finding')}"
     return _finish(plan.slate, "inspect", value, made=True, started=started, counts=counts)
 
 

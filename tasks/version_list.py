@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from catalogs.footage import Severity
+from catalogs.footage import Deliverable, Finding, Severity
 from catalogs.shotlist import harmless
 from catalogs.timebase import FIRST_FRAME, has_timecode, rate_text, timecode
 from catalogs.versions import ShotVersions, Version
 from tasks.cut import best_of, slate_of
+from tasks.naming import start_timecode
+from tasks.timeline import lead_of
 
 COLUMNS: Final = (
     "show",
@@ -33,6 +35,8 @@ COLUMNS: Final = (
     "rate",
     "timecode_in",
     "timecode_out",
+    "file_frames",
+    "file_timecode_in",
     "width",
     "height",
     "codec",
@@ -47,7 +51,9 @@ COLUMNS: Final = (
     "manifest",
     "error",
 )
-"""Columns in order. `timecode_out` is the frame after the last, as in an EDL; handles count."""
+"""Columns in order. `frames`, `timecode_in` and `timecode_out` are the picture's, handles counted, the last of them the
+frame after the last, as in an EDL. `file_frames` and `file_timecode_in` are the file's, with its slate if it has one.
+Findings name frames from 1001, both ends shown."""
 
 
 def version_list(shots: Sequence[ShotVersions], *, kind: str = "") -> str:
@@ -81,6 +87,8 @@ def _row(one: ShotVersions, version: Version, kind: str) -> dict[str, str]:
         "rate": rate_text(version.rate),
         "timecode_in": first,
         "timecode_out": after,
+        "file_frames": str(file.frames) if file else "",
+        "file_timecode_in": _file_timecode(version, file) if file else "",
         "width": str(file.width) if file else "",
         "height": str(file.height) if file else "",
         "codec": file.codec if file else "",
@@ -89,8 +97,7 @@ def _row(one: ShotVersions, version: Version, kind: str) -> dict[str, str]:
         "blockers": str(grave.count(Severity.BLOCKER)),
         "issues": str(grave.count(Severity.ISSUE)),
         "findings": "; ".join(
-            f"{found.code} {found.severity} {found.frame_in}-{found.frame_out}: {found.value}"
-            for found in take.findings
+            f"{found.code} {found.severity} {_frames(found)}: {found.value}" for found in take.findings
         ),
         "started": _time(version.started),
         "finished": _time(version.finished),
@@ -105,6 +112,17 @@ def _timecodes(version: Version) -> tuple[str, str]:
     if not has_timecode(version.rate):
         return "", ""
     return timecode(FIRST_FRAME, version.rate), timecode(FIRST_FRAME + version.frames, version.rate)
+
+
+def _file_timecode(version: Version, file: Deliverable) -> str:
+    """Timecode of a file's first frame, its slate; empty where its container or the rate has none."""
+    return start_timecode(file.kind, ("slate",) if lead_of(version, file) else (), version.rate)
+
+
+def _frames(found: Finding) -> str:
+    """The frames of a finding as people count them: from 1001, the last one shown."""
+    first, last = FIRST_FRAME + found.frame_in, FIRST_FRAME + found.frame_out - 1
+    return str(first) if last <= first else f"{first}-{last}"
 
 
 def _time(at: datetime | None) -> str:

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import catalogs.sheet
-from catalogs.columns import ALIASES, CellError, read_code
+from catalogs.columns import ALIASES, CellError, read_code, read_deliveries
+from catalogs.formats import delivery_complaints
 from catalogs.problems import KINDS, problem
 from catalogs.request import ModelRules
-from catalogs.shot import CODE, Delivery, Shot
+from catalogs.shot import CODE, EXTRAS, QUALITIES, Delivery, Shot
 from catalogs.shotlist import ReadResult, read_shot_list, write_errors
 
 HEAD = "shot,plate,frames\n"
@@ -472,3 +473,25 @@ def test_no_file_makes_the_reader_raise(tmp_path_factory: pytest.TempPathFactory
     path.write_bytes(content)
     result = read_shot_list(path, SubmissionRules(models={}))
     assert result.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("h265:review:master", "'h265:review:master' has several qualities, review and master"),
+        ("prores:hq:4444", "'prores:hq:4444' has several options, hq and 4444"),
+        ("prores:9", "prores has no option '9'"),
+        ("png:x", "png has no option 'x'"),
+    ],
+)
+def test_a_delivery_is_refused_with_the_reason_and_words_that_will_do(text: str, why: str) -> None:
+    """What is wrong with it, and no word in the remedy that the next submission would be refused for."""
+    with pytest.raises(CellError) as caught:
+        read_deliveries(text)
+    assert caught.value.words["detail"] == why
+    kind, offered = text.partition(":")[0], set(re.findall(r"\w+", str(caught.value.words["names"])))
+    for word in (*QUALITIES, *EXTRAS):
+        one = Delivery.parse(f"{kind}:{word}:review" if kind == "h265" and word in EXTRAS else f"{kind}:{word}")
+        refused = bool(delivery_complaints([one], size=None, rate=Fraction(24)))
+        if word != QUALITIES[0]:  # the default may be said of any kind
+            assert (word in offered) is not refused

@@ -11,14 +11,18 @@ from hypothesis import strategies as st
 from catalogs.timebase import (
     DELIVERY_RATES,
     NTSC,
+    TIMECODE_RATES,
     FrameRange,
+    Start,
     frames_for,
     has_timecode,
+    is_dropped,
     native_frames_needed,
     parse_rate,
     rate_display,
     rate_label,
     rate_text,
+    read_start,
     timecode,
 )
 
@@ -142,3 +146,28 @@ def test_which_rates_have_a_timecode_track() -> None:
     assert all(has_timecode(rate) for rate in DELIVERY_RATES)
     assert not any(has_timecode(Fraction(rate)) for rate in (1, 10, 12, 15, 20))
     assert not any(has_timecode(rate) for rate in (Fraction(25, 2), Fraction(120), Fraction(1001, 30), Fraction(1, 4)))
+
+
+@given(frame=st.integers(0, 24 * 3600 * 60), rate=st.sampled_from(TIMECODE_RATES), dropped=st.booleans())
+def test_a_files_timecode_goes_on_as_it_counts(frame: int, rate: Fraction, dropped: bool) -> None:
+    """What a label says is read back to the same label, drop-frame or not, and the next frames have the next labels."""
+    start = Start(frame, rate, dropped and is_dropped(rate))
+    first = start.label(0)
+    found = read_start(first, rate)
+    assert (found.label(0), found.dropped) == (first, start.dropped)
+    assert [found.label(index) for index in (-1, 1, 1799)] == [start.label(index) for index in (-1, 1, 1799)]
+
+
+def test_midnight_and_what_is_no_timecode() -> None:
+    """The frame before 0 is the day's last; fields too large, labels that drop-frame leaves out and words are none."""
+    ntsc = Fraction(30000, 1001)
+    assert read_start("00:00:00:00", Fraction(24)).label(-1) == "23:59:59:23"
+    assert read_start("00:00:00;00", ntsc).label(-1) == "23:59:59;29"
+    assert read_start("01:00:00:00", ntsc).label(30 * 60) == "01:01:00:00"
+    assert read_start("01:00:00.00", ntsc).label(30 * 60) == "01:01:00;02"
+    for text in ("00:01:00;00", "00:00:60:00", "00:00:00:30", "24:00:00:00", "1:00:00:00", "keep", ""):
+        with pytest.raises(ValueError, match=r"not a timecode at 29\.97"):
+            read_start(text, ntsc)
+    for rate in (Fraction(24), Fraction(12)):
+        with pytest.raises(ValueError, match="not a timecode"):
+            read_start("01:00:00;00", rate)

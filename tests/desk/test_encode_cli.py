@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
+import unicodedata
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from rendering import step
 
+from catalogs.shot import Delivery
+from catalogs.timebase import read_start
 from tasks import encode_file
+from tasks.errors import MachineNotReadyError, PlanError
+from tasks.source import look_at
 from tasks.tracks import read_tracks
 
 
@@ -153,6 +161,122 @@ def test_an_encoder_that_dies_leaves_nothing(clip: Path, tmp_path: Path, ffmpeg:
     assert not out.exists()
     run(tmp_path, str(clip), "-o", str(out), "--deliveries", "webm")
     assert len(names(out)) == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "words", "begins"),
+    [
+        ("10:00:00:00", [], "10:00:00:00"),
+        ("10:00:00;02", [], "10:00:00;02"),
+        ("10:00:00;02", ["--timecode", "1001"], "00:00:33;11"),
+        ("10:00:00;02", ["--timecode", "01:00:00:00"], "01:00:00:00"),
+        ("", ["--timecode", "0"], "00:00:00;00"),
+        ("", [], "00:00:33;11"),
+    ],
+)
+def test_a_file_keeps_its_timecode(
+    own: str, words: list[str], begins: str, clip: Path, tmp_path: Path, ffmpeg: str
+) -> None:
+    """As it counts, unless another is asked for; a slate stands one frame before it; what is left out is said."""
+    source = tmp_path / "own.mov"
+    argv = [ffmpeg, "-v", "error", "-i", str(clip), "-an", "-c", "copy", *(["-timecode", own] if own else [])]
+    subprocess.run([*argv, str(source)], check=True, timeout=60)
+    kinds = ["--deliveries", "prores:proxy h264:slate webm"]
+    done = run(tmp_path, str(source), "-o", str(tmp_path / "out"), *kinds, *words, "--json")
+    assert read_tracks(tmp_path / "out" / "own_2997p_prores_proxy.mov").timecode == begins
+    rate = Fraction(30000, 1001)
+    slated = read_tracks(tmp_path / "out" / "own_2997p_h264_slate.mp4").timecode
+    assert slated == read_start(begins, rate).label(-1)
+    told = [one for one in json.loads(done.stdout)["notices"] if "timecode" in one]
+    assert told == ([] if own in ("", begins) else [f"its timecode, from {own}, is left out"])
+
+
+@pytest.mark.parametrize(
+    ("name", "slate"),
+    [("ünï.mov", "uni"), ("Łódź – 2.mov", "Lodz_-_2"), ("take 3 %.mov", "take_3"), ("…_.mov", "clip")],
+)
+def test_a_name_keeps_its_letters(name: str, slate: str) -> None:
+    """Without accents, which not every system takes; composed or not."""
+    assert encode_file.slate_of(Path(name)) == slate
+    assert encode_file.slate_of(Path(unicodedata.normalize("NFD", name))) == slate
+
+
+def test_one_frame_is_one_frame(tmp_path: Path, ffmpeg: str) -> None:
+    """In what is said of it; at 120 frames a second, which has no timecode, a file's own is told in its own digits."""
+    source = tmp_path / "one.mov"
+    argv = [
+        ffmpeg,
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=64x48:rate=120",
+        "-frames:v",
+        "1",
+        "-c:v",
+        "libx264",
+    ]
+    subprocess.run([*argv, "-timecode", "01:00:00:00", str(source)], check=True, timeout=60)
+    done = run(tmp_path, str(source), "-o", str(tmp_path / "out"), "--deliveries", "h264:master")
+    assert "1 frame, h264" in done.stdout.replace("\n", " ")
+    assert "1 frame at 120" in done.stdout.replace("\n", " ")
+    assert "its timecode, from 01:00:00:00, is left out" in " ".join(done.stderr.split())
+
+
+def test_a_timecode_that_is_none_is_refused(clip: Path, tmp_path: Path) -> None:
+    """With what would be one."""
+    words = [str(clip), "-o", str(tmp_path / "out"), "--timecode", "00:01:00;00"]
+    assert "HH:MM:SS;FF for drop-frame" in " ".join(run(tmp_path, *words, code=2).stderr.split())
+
+
+def test_what_a_killed_one_left_goes(clip: Path, tmp_path: Path) -> None:
+    """A hidden folder that nobody holds goes with the next run of that slate; that of one at work stays."""
+    out = tmp_path / "out"
+    left, held = out / ".my_clip.a.part", out / ".my_clip.b.part"
+    for folder in (left, held):
+        folder.mkdir(parents=True)
+        (folder / "half.mp4").write_text("half")
+    with FileLock(held / ".lock"):
+        for folder in (left, held):
+            os.utime(folder, (0, 0))
+        run(tmp_path, str(clip), "-o", str(out), "--deliveries", "h264")
+        assert names(out) == [held.name, "my_clip_2997p_h264.mp4"]
+
+
+def test_a_full_disk_is_said_before_anything_is_made(clip: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """As something that this machine lacks, with what the operator of this command can do: another -o."""
+    plan = encode_file.plan_files(look_at(clip), [Delivery.parse("exr")], tmp_path / "out")
+    monkeypatch.setattr("tasks.keep.free_bytes", lambda folder: 1000)
+    with pytest.raises(MachineNotReadyError, match=r"may need .* GB .*; free some, or write to another disk with -o"):
+        encode_file.check_target(plan, overwrite=False)
+    with pytest.raises(MachineNotReadyError, match="write to another disk with -o"):
+        encode_file.encode_file(plan, ffmpeg="ffmpeg")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_second_of_two_replaces_nothing(
+    links: bool, clip: Path, tmp_path: Path, ffmpeg: str, monkeypatch: Any
+) -> None:
+    """Who comes later finds the name taken, also where it was free when it began; all its files go again."""
+    out = tmp_path / "out"
+    plan = encode_file.plan_files(look_at(clip), [Delivery.parse(one) for one in ("h264", "png", "webm")], out)
+
+    def meanwhile(plan: Any, own: Path) -> Any:
+        (out / "my_clip_2997p_webm.webm").write_text("the first one's")
+        return (), ()
+
+    def no_links(*_: Any) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(encode_file, "_inspected", meanwhile)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(PlanError, match=r"webm was written by another meanwhile; .*--overwrite"):
+        encode_file.encode_file(plan, ffmpeg=ffmpeg)
+    assert names(out) == ["my_clip_2997p_webm.webm"]
+    assert (out / "my_clip_2997p_webm.webm").read_text() == "the first one's"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

@@ -234,7 +234,12 @@ def test_a_disclosure_tells_what_manifests_say(catalogue: Catalogue, settings: S
     assert "cannot be read" in told["notices"][0]
     assert "is not a manifest of Dailies" in told["notices"][1]
     page = (tmp_path / "out" / "AGM_disclosure.md").read_text(encoding="utf-8")
-    assert "| plate | /plates/a\\|b.png |" in page
+    assert "| plate | a\\|b.png |" in page
+    assert str(tmp_path) not in page + json.dumps(document)
+    assert document["versions"][0]["manifest"].startswith("AGM/SQ010/SH0010/v001/")
+    rooted = replace(settings, plates=Path("/plates").parent)
+    export("disclosure", Wish(out=tmp_path / "rooted.md"), rooted)
+    assert "| plate | plates/a\\|b.png |" in (tmp_path / "rooted.md").read_text(encoding="utf-8")
     assert "| rife-4.25 | MIT (by today's card) |" in page
     export("disclosure", Wish(out=tmp_path / "only.md"), settings)
     assert not (tmp_path / "only.json").exists()

@@ -152,6 +152,17 @@ def test_a_plate_painted_over_is_refused(house: House, plate_path: Path, tmp_pat
     assert "has changed since it was submitted" in report["error"]
 
 
+@pytest.mark.parametrize("name", ["deliveries", "work"])
+def test_a_file_in_a_folders_place_is_told_before_anything_is_made(name: str, house: House) -> None:
+    """The night would have been for nothing."""
+    house.submit({"shot": "SH0010"})
+    shutil.rmtree(house.home / name, ignore_errors=True)
+    (house.home / name).touch()
+    [report] = house.json("render", code=1)["shots"]
+    assert report["error"].endswith(f"{house.home / name} is no folder, and one is needed there; move it away")
+    assert not list(house.home.glob("work/*/*/*/*.mkv"))
+
+
 def test_ffmpeg_that_dies_fails_the_shot_and_the_next_render_goes_on(house: House, tmp_path: Path, ffmpeg: str) -> None:
     """An ffmpeg killed in the encode is a named error, publishes nothing, and costs no finished step."""
     broken = tmp_path / "ffmpeg"

@@ -14,7 +14,7 @@ import pytest
 
 from catalogs.footage import Master
 from catalogs.shot import DELIVERY_OPTIONS, Delivery
-from tasks.captions import SHADE, Caption, band_rows, strip_frames
+from tasks.captions import SHADE, Caption, band_of, strip_frames
 from tasks.encode import NICENESS, encode_master
 from tasks.errors import FfmpegError, MachineNotReadyError
 from tasks.ffmpeg import master_argv
@@ -168,9 +168,10 @@ def test_a_slate_precedes_the_picture(tmp_path: Path, ffmpeg: str) -> None:
 
 def test_burnt_in_words_change_from_frame_to_frame(tmp_path: Path, ffmpeg: str) -> None:
     """Letters of at most 80 % on a shaded band at the lower edge; above it nothing changes."""
-    found = made(master_of(tmp_path, ffmpeg), tmp_path / "out", ffmpeg, "h264:master", "h264:master:burnin")
+    master = master_of(tmp_path, ffmpeg)
+    found = made(master, tmp_path / "out", ffmpeg, "h264:master", "h264:master:burnin")
     plain, burnt = (luma(path) for path, _ in found.values())
-    rows = band_rows(HEIGHT)
+    rows = band_of(caption(master), width=WIDTH, height=HEIGHT).rows
     for before, after in zip(plain, burnt, strict=True):
         assert np.abs(before[:-rows] - after[:-rows]).max() <= 3
         band = after[-rows:]
@@ -182,13 +183,13 @@ def test_burnt_in_words_change_from_frame_to_frame(tmp_path: Path, ffmpeg: str) 
 def test_the_band_says_number_and_timecode(tmp_path: Path, ffmpeg: str) -> None:
     """Frames whose digits agree look the same; the slate's name stands still, and no ink is brighter than 80 %."""
     words = caption(master_of(tmp_path, ffmpeg, frames=3))
-    strips = list(strip_frames(words, width=640, rows=18))
+    strips = list(strip_frames(words, band_of(words, width=640, height=360), width=640))
     assert len(strips) == 3
     assert all(strip.shape == (36, 640, 3) for strip in strips)
     assert max(int(strip[:18].max()) for strip in strips) <= round(0.8 * 65535)
     left = [strip[18:, :200] for strip in strips]
     assert (left[0] == left[1]).all()
-    assert left[0].max() > 65000
+    assert left[0].max() > 60000  # thin strokes of small letters cover nearly all of a pixel
     assert (strips[0] != strips[1]).any()
 
 

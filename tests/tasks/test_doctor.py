@@ -165,3 +165,14 @@ def test_nvenc_is_probed(ffmpeg: str) -> None:
     found, why = doctor._nvenc(ffmpeg), nvenc.problem(ffmpeg)
     assert found.status == ("missing" if why else "ok")
     assert why in found.detail
+
+
+def test_a_file_in_the_place_of_a_folder_is_found_by_the_doctor(tmp_path: Path) -> None:
+    """Before a night has made everything and cannot put it anywhere; a folder that is yet to be made is no trouble."""
+    deliveries = tmp_path / "deliveries"
+    assert doctor._home(tmp_path, (deliveries,)) == Check("home", "ok", str(tmp_path), vital=True)
+    deliveries.touch()
+    found = doctor._home(tmp_path, (deliveries,))
+    assert (found.status, found.vital) == ("missing", True)
+    assert found.detail == f"{deliveries} is no folder, and one is needed there"
+    assert found.remedy == "move it away"

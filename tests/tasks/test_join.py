@@ -77,7 +77,7 @@ def test_a_dissolve_rises_from_one_window_to_the_other() -> None:
 
 def test_a_window_that_ends_early_is_named() -> None:
     """A short window is an error with its number, not a short shot."""
-    with pytest.raises(MediaError, match="window 2 ended 1 frames early"):
+    with pytest.raises(MediaError, match="window 2 ended 1 frame early"):
         list(joined([_stream(0, 5), _stream(3, 4)], [5, 5], overlap=2, meet=_faded))
 
 

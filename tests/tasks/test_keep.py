@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import BusyError, StepError
-from tasks.keep import attempt, check_disk, is_owned, keep, recall, sha256_of, sole_owner, sweep_superseded, write_json
+from tasks.keep import (
+    attempt,
+    check_disk,
+    folder_problem,
+    is_owned,
+    keep,
+    recall,
+    sha256_of,
+    sole_owner,
+    sweep_superseded,
+    write_json,
+)
 
 
 def _made(folder: Path, text: str = "pixels") -> Path:
@@ -133,3 +144,25 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("in the way")
     with pytest.raises(StepError, match="work"), attempt(tmp_path / "work"):
         pass
+
+
+def test_what_is_in_a_folders_way_is_named(tmp_path: Path) -> None:
+    """A file, or a link that leads nowhere, at whatever depth; what is not there yet can be made."""
+    wanted = tmp_path / "deliveries" / "AGM" / "SH0010"
+    assert folder_problem(wanted) == ""
+    way = tmp_path / "deliveries"
+    way.touch()
+    assert folder_problem(wanted) == f"{way} is no folder, and one is needed there; move it away"
+    way.unlink()
+    way.symlink_to(tmp_path / "gone")
+    assert folder_problem(wanted).startswith(f"{way} is no folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_takes_no_file_is_named(tmp_path: Path) -> None:
+    """Its permissions are asked, not found out by a night's work."""
+    tmp_path.chmod(0o555)
+    try:
+        assert "cannot be written to; make it writable" in folder_problem(tmp_path / "AGM")
+    finally:
+        tmp_path.chmod(0o755)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from tasks.errors import MediaError
-from tasks.lettering import cut, legible, wrapped
+from tasks.lettering import cut, legible, lettering, wrapped
 from tasks.sheet import batch_sheet, columns_for, contact_sheet
 
 
@@ -166,7 +167,18 @@ def test_words_stay_inside(text: str, width: int) -> None:
     assert all(font.getlength(line) <= width for line in [*lines, cut(" ".join(text.split()), font, width=width)])
 
 
-def test_letters_that_the_font_lacks_are_transliterated() -> None:
-    """Umlauts and other scripts are drawn as Latin letters, never as boxes."""
-    assert legible("Straße über Łódź …") == "Strasse uber Lodz …"
-    assert legible("\u6771\u4eac").isascii()
+def test_names_are_written_as_people_write_them() -> None:
+    """Latin with all its accents, Greek, Cyrillic; also where an accent comes as a letter of its own."""
+    for name in ("Käthe Straße …", "Łukasz Müller", "Łódź Şafak Ţurcanu Őry", "Nguyễn", "Ελένη", "Борис Щукин"):
+        assert legible(name) == name
+        assert legible(unicodedata.normalize("NFD", name)) == name
+    drawn = [bytes(lettering(40).getmask(letter)) for letter in "äöüßŁğșễЩλ" + "\uffff"]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_letters_that_the_font_lacks_are_transliterated_or_boxes() -> None:
+    """An alphabet has one reading; a Chinese character has several, and the wrong one is another name."""
+    assert legible("שלום").isascii()
+    assert legible("ひらがな") == "hiragana"
+    assert legible("東京") == "東京"
+    assert legible("e\u0301x") == "éx"

@@ -15,6 +15,7 @@ import pytest
 
 from tasks.errors import FfmpegError, MediaError
 from tasks.frames import FrameReader
+from tasks.measure import watch
 from tasks.source import Source, look_at
 
 Make = Callable[..., Path]
@@ -124,12 +125,12 @@ def test_pixels_become_square(make: Make) -> None:
     assert "2:1" in found.notices[0]
 
 
-@pytest.mark.parametrize(("height", "matrix"), [(48, "bt601"), (720, "bt709")])
+@pytest.mark.parametrize(("height", "matrix"), [(48, "170m"), (720, "709")])
 def test_an_untagged_file_is_taken_as_players_take_it(height: int, matrix: str, make: Make) -> None:
     """Small pictures for BT.601, large ones for BT.709: the difference is a cast over everything."""
     found = look_at(make("plain.mkv", "-c:v", "libx264", "-pix_fmt", "yuv420p", size=f"64x{height}", seconds="0.1"))
-    assert f"in_color_matrix={matrix}" in found.filter
-    assert "in_range=tv" in found.filter
+    assert f"matrixin={matrix}" in found.filter
+    assert "rangein=limited" in found.filter
 
 
 def test_frames_at_uneven_times_are_refused_unless_told(make: Make) -> None:
@@ -200,8 +201,7 @@ def test_a_trimmed_mp4_is_what_it_shows(frames: int, trimmed: Path, tmp_path: Pa
     assert len(ours) == len(read) == frames
     for index in range(frames):
         assert np.array_equal(ours[index], whole[12 + index])
-        # ffmpeg widens 8 bits by zeros below: 255 becomes 4080 of 4095
-        assert np.array_equal(ours[index], (read[index].astype(np.uint32) + 128) // 256)
+        assert np.array_equal(ours[index], (read[index].astype(np.uint32) + 128) // 257)
     with pytest.raises(MediaError, match=f"ends after {frames} frames.*; repair it first"):
         _read(found, ffmpeg, frames + 1)
 
@@ -286,3 +286,104 @@ def test_the_filter_gives_the_pictures_own_values(make: Make, ffmpeg: str) -> No
     plain = subprocess.run([*words, *tail], capture_output=True, check=True).stdout
     through = subprocess.run([*words, "-vf", found.filter, *tail], capture_output=True, check=True).stdout
     assert np.array_equal(np.frombuffer(plain, "<u2"), np.frombuffer(through, "<u2"))
+
+
+_CORNERS = [(1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1), (0.5, 0.5, 0.5)]
+"""R'G'B' of the patches: white, black, primaries, their complements, grey."""
+_LUMA = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114), "bt2020nc": (0.2627, 0.0593)}
+"""Weights of red and blue (ITU-R BT.709-6, BT.601-7, BT.2020-2)."""
+
+
+def _patches(
+    path: Path, pix_fmt: str, *, full: bool, matrix: str, ffmpeg: str, size: tuple[int, int]
+) -> list[np.ndarray]:
+    """Write a file of one flat frame for each corner; what its codes mean, (3,) from 0 to 1 each."""
+    depth = av.VideoFormat(pix_fmt).components[0].bits
+    width, height = size
+    across, down = (-(-width // 2), -(-height // 2)) if "420" in pix_fmt else (width, height)
+    weight_r, weight_b = _LUMA[matrix]
+    top = 2**depth - 1
+    step = top / 255 if full else 2 ** (depth - 8)
+    lift, span, chroma = (0, 255, 255) if full else (16, 219, 224)
+    data, meant = b"", []
+    for red, green, blue in _CORNERS:
+        luma = weight_r * red + (1 - weight_r - weight_b) * green + weight_b * blue
+        cb, cr = (blue - luma) / (2 - 2 * weight_b), (red - luma) / (2 - 2 * weight_r)
+        middle = 2 ** (depth - 1)
+        y = round((lift + span * luma) * step)
+        u, v = (min(top, round(middle + chroma * part * step)) for part in (cb, cr))
+        kind = "u1" if depth == 8 else "<u2"
+        data += np.full(width * height, y, kind).tobytes()
+        data += b"".join(np.full(across * down, code, kind).tobytes() for code in (u, v))
+        y_, u_, v_ = (y / step - lift) / span, (u - middle) / step / chroma, (v - middle) / step / chroma
+        r, b = y_ + (2 - 2 * weight_r) * v_, y_ + (2 - 2 * weight_b) * u_
+        g = (y_ - weight_r * r - weight_b * b) / (1 - weight_r - weight_b)
+        meant.append(np.clip([r, g, b], 0, 1))
+    words = ["-f", "rawvideo", "-pix_fmt", pix_fmt, "-s", f"{width}x{height}", "-r", "24", "-i", "-"]
+    tags = f"setparams=range={'pc' if full else 'tv'}:colorspace={matrix}"
+    # FFV1 says nothing of a range, and H.264 takes no odd sizes
+    codec = ["libx264", "-qp", "0"] if full else ["ffv1"]
+    argv = [ffmpeg, "-v", "error", *words, "-vf", tags, "-c:v", *codec, str(path)]
+    subprocess.run(argv, input=data, check=True, timeout=60)
+    return meant
+
+
+@pytest.mark.parametrize("matrix", list(_LUMA))
+@pytest.mark.parametrize(("full", "size"), [(False, (32, 18)), (False, (33, 19)), (True, (32, 18))])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv420p10le", "yuv444p10le"])
+def test_white_is_white_and_every_primary_itself(
+    pix_fmt: str, full: bool, matrix: str, size: tuple[int, int], tmp_path: Path, ffmpeg: str
+) -> None:
+    """To a code of 12 bits, whatever depth, range, matrix and size: not 4080 of 4095 for white."""
+    path = tmp_path / "patches.mkv"
+    meant = _patches(path, pix_fmt, full=full, matrix=matrix, ffmpeg=ffmpeg, size=size)
+    read = _read(look_at(path), ffmpeg, len(meant))
+    for picture, value in zip(read, meant, strict=True):
+        assert np.abs(picture / 65535 - value).max() * 4095 <= 1.01
+    assert read[0].min() == 65535
+    assert read[1].max() == 0
+
+
+@pytest.mark.parametrize("pix_fmt", ["gbrp", "gbrp10le", "gbrp16le", "bgra", "rgb48le", "rgba64le"])
+def test_white_of_rgb_is_white(pix_fmt: str, tmp_path: Path, ffmpeg: str) -> None:
+    """Also where it has fewer bits than the working frames, or more."""
+    path = tmp_path / "white.nut"
+    depth = av.VideoFormat(pix_fmt).components[0].bits
+    parts = 4 if "a" in pix_fmt else 3
+    white = np.full(32 * 18 * parts * 2, 2**depth - 1, "u1" if depth == 8 else "<u2").tobytes()
+    words = ["-f", "rawvideo", "-pix_fmt", pix_fmt, "-s", "32x18", "-r", "24", "-i", "-", "-c:v", "rawvideo"]
+    subprocess.run([ffmpeg, "-v", "error", *words, str(path)], input=white, check=True, timeout=60)
+    for picture in _read(look_at(path), ffmpeg, 2):
+        assert picture.min() == 65535
+
+
+@pytest.mark.parametrize(("place", "shift"), [("left", 0.0), ("center", 0.5)])
+def test_chroma_lies_where_the_file_says(place: str, shift: float, tmp_path: Path, ffmpeg: str) -> None:
+    """A ramp of red that is sampled half a pixel further right comes out half a pixel further right."""
+    path = tmp_path / "ramp.mkv"
+    codes = (np.arange(64) + 96).astype("u1")
+    data = np.full(128 * 16, 120, "u1").tobytes() + bytes([128]) * (64 * 8) + np.tile(codes, 8).tobytes()
+    words = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "128x16", "-r", "24", "-i", "-"]
+    tags = f"setparams=range=tv:colorspace=bt709:chroma_location={place}"
+    argv = [ffmpeg, "-v", "error", *words, "-vf", tags, "-c:v", "ffv1", str(path)]
+    subprocess.run(argv, input=data * 2, check=True, timeout=60)
+    row = _read(look_at(path), ffmpeg, 1)[0][8, 16:112, 0] / 65535
+    at = np.arange(16, 112)
+    wanted = (120 - 16) / 219 + 1.5748 * (96 + (at - shift) / 2 - 128) / 224
+    assert np.abs(row - wanted).max() < 0.0015
+
+
+@pytest.mark.parametrize("codec", ["prores_ks", "libx264"])
+def test_a_damaged_frame_is_named(codec: str, make: Make) -> None:
+    """By the number that inspection gives it, before anything is made of the file; not in a decoder's words."""
+    path = make("flaw.mov", "-c:v", codec, "-g", "4", "-bf", "0", size="192x108", seconds="1")
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    at, size = packets[13]
+    data[at + size // 2 : at + size - 8] = bytes([0x55]) * (size - 8 - size // 2)
+    path.write_bytes(data)
+    first = watch(path, rate=Fraction(24), clock=Fraction(0)).broken_at
+    assert 12 <= first <= 14
+    with pytest.raises(MediaError, match=rf"frame {1001 + first} is damaged \(the first is 1001\)"):
+        look_at(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,9 @@ def test_an_edl_reads_back_as_the_cut(rate: Fraction) -> None:
     starts = [clip.transformed_time_range(clip.trimmed_range(), back.tracks).start_time.value for clip in clips]
     assert [start - starts[0] for start in starts] == [0, 78, 4078]
     assert [clip.metadata["cmx_3600"]["reel"] for clip in clips] == ["SH0010V1", "SH0030V1", "SH0040V1"]
+    sources = [line.removeprefix("* SOURCE FILE: ") for line in text.splitlines() if line.startswith("* SOURCE FILE")]
+    shown = [entry.deliverable.path.name for entry in cut.entries if entry.deliverable]
+    assert sources == shown
 
 
 @pytest.mark.parametrize("rate", TIMECODE_RATES, ids=rate_text)
@@ -315,4 +319,17 @@ def test_the_list_of_versions_has_a_row_for_each_and_no_formulas() -> None:
     assert rows[1]["submitted_by"] == "'=HYPERLINK(1)"
     assert (rows[1]["timecode_in"], rows[1]["timecode_out"]) == ("00:00:33;11", "00:02:46;25")
     assert (rows[1]["rate"], rows[1]["issues"]) == ("30000/1001", "1")
-    assert rows[1]["findings"] == "seam issue 3-5: jump 4.1"
+    assert rows[1]["findings"] == "seam issue 1004-1005: jump 4.1"
+    assert (rows[1]["frames"], rows[1]["file_frames"]) == ("4000", "4000")
+    assert rows[1]["file_timecode_in"] == rows[1]["timecode_in"]
+
+
+def test_a_slated_file_is_told_beside_its_picture() -> None:
+    """The picture has 48 frames from 1001, the file 49 from the slate's 1000: both stand in the list."""
+    asked = shot("SH0010")
+    made = version(asked, 1)
+    files = tuple(replace(file, frames=file.frames + 1) for file in made.take.deliverables)
+    slated = replace(made, take=replace(made.take, deliverables=files))
+    [row] = csv.DictReader(io.StringIO(version_list([with_versions(asked, slated)])))
+    assert (row["frames"], row["timecode_in"], row["timecode_out"]) == ("48", "00:00:41:17", "00:00:43:17")
+    assert (row["file_frames"], row["file_timecode_in"]) == ("49", "00:00:41:16")
