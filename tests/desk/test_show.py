@@ -16,8 +16,9 @@ LONG = (
 
 def standing(**changes: Any) -> dict[str, Any]:
     """The document of a house in which nothing happens."""
+    named = {name: len(changes.get(name, ())) for name in ("rendering", "quarantined", "failed")}
     return {
-        "shots": {"ready": 2},
+        "shots": {"ready": 2, **named},
         "rendering": [],
         "failed": [],
         "quarantined": [],
@@ -75,7 +76,7 @@ def test_waiting_is_not_running(capsys: pytest.CaptureFixture[str]) -> None:
         {"shot": "AGM/C", "running": False, "state": "interrupted"},
     ]
     lines = said(capsys, rendering=rendering, batch={**batch, "runs": runs})
-    assert lines[2:5] == [
+    assert lines[3:6] == [
         "AGM/A: running",
         "AGM/B: waiting",
         "AGM/C: interrupted; `dailies render` continues it",
@@ -125,5 +126,5 @@ def test_no_shot_of_a_status_is_no_empty_catalogue(
     capsys: pytest.CaptureFixture[str], asked: dict[str, str], text: str
 ) -> None:
     """What was asked for is named; only an empty catalogue is told to take a list in."""
-    show.shots([], as_json=False, **asked)  # type: ignore[arg-type]
+    show.shots([], as_json=False, total=0, more=False, **asked)  # type: ignore[arg-type]
     assert capsys.readouterr().out == text

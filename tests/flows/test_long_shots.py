@@ -80,8 +80,8 @@ def test_everything_wrong_with_windows_comes_at_once(settings: Settings) -> None
         (8, "context", "E325"),
         (9, "overlap", "E331"),
         (10, "seconds", "E317"),
-        (11, "anchors", "E402"),
         (11, "max_rerolls", "E307"),
+        (11, "anchors", "E402"),
         (11, "overlap", "E332"),
     ]
     assert all(one.message and one.remedy for one in outcome.errors)
@@ -128,7 +128,7 @@ def test_what_was_asked_for_is_shown_and_written_down(
     sent(settings, GOOD)
     with open_catalogue(settings.database_url) as catalogue:
         records = catalogue.shots()
-    show.shots(records, as_json=True)
+    show.shots(records, as_json=True, total=len(records), more=False)
     listed, tried = json.loads(capfdbinary.readouterr().out)["shots"]
     folder = settings.home.parent.resolve()
     assert listed["anchors"] == [f"4s={folder}/b.png", f"8s={folder}/a.png"]
