@@ -10,6 +10,8 @@ finishing of the last, so that the engine never waits for a disk or a server.
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
@@ -43,6 +45,8 @@ from tasks.stopping import STOPPING
 LOG: Final = logging.getLogger("dailies")
 
 NO_TIME: Final = "carried over: it would not have been finished before the window's end"
+ASKING: Final = 8.0
+"""Seconds that a server has to say whether a run was cancelled; the run has flows.leash.GRACE to be gone."""
 ASKED: Final = "its process was asked to leave; finished windows and the checkpoint are kept"
 
 
@@ -266,15 +270,29 @@ class _Reel:
 
 
 def cancelled(flow_run_id: str) -> bool:
-    """Whether somebody cancelled the flow run, rather than its worker being asked to leave."""
-    if loose():
-        return False  # the worker is gone, and its server may be: asking would take minutes
-    try:
-        with dispatching() as dispatch:
-            found = dispatch.look([flow_run_id]).get(flow_run_id)
-    except DispatchError:
-        return False
-    return found is not None and found.state in (RunState.CANCELLING, RunState.CANCELLED)
+    """Whether somebody cancelled the flow run, rather than its worker being asked to leave. Takes ASKING at most.
+
+    With its worker gone, or going while it is asked, the server may be too: Prefect's client would wait for minutes,
+    and a run has seconds to give back what it had.
+    """
+    answers: list[bool] = []
+
+    def ask() -> None:
+        try:
+            with dispatching() as dispatch:
+                found = dispatch.look([flow_run_id]).get(flow_run_id)
+        except Exception as error:  # whatever it is, nobody knows of a cancellation
+            LOG.info("nobody could be asked whether the run was cancelled: %s", error)
+            return
+        answers.append(found is not None and found.state in (RunState.CANCELLING, RunState.CANCELLED))
+
+    asking = threading.Thread(target=ask, name="asking", daemon=True)
+    ends = time.monotonic() + ASKING
+    if not loose():
+        asking.start()
+    while asking.is_alive() and not loose() and time.monotonic() < ends:
+        asking.join(0.1)
+    return bool(answers) and answers[0]
 
 
 def labels(shot: Shot, batch: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +13,10 @@ import pytest
 from catalogs.footage import Status
 from catalogs.night import AttemptStatus, Batch, Stage
 from catalogs.store import Catalogue, open_catalogue
+from flows.leash import GRACE
 from flows.lists import submit
 from flows.morning import morning_report
-from flows.reel import NO_TIME, _Reel
+from flows.reel import ASKING, NO_TIME, _Reel, cancelled
 from flows.settings import Settings
 from tasks.pulse import Pulse
 
@@ -83,3 +86,30 @@ def test_a_shot_is_too_late_when_its_windows_would_end_after_the_window(
     batch = night(catalogue, minutes)
     [attempt] = catalogue.nights.grant(batch.name, "reel 01", SHOTS[:1], expected={SHOTS[0]: expected})
     assert _Reel(catalogue, settings, batch, "reel 01")._too_late(attempt) == late
+
+
+@pytest.fixture
+def mute_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Prefect server that takes connections and says nothing, as one that is just going."""
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{mute.getsockname()[1]}/api")
+        yield
+
+
+@pytest.mark.usefixtures("mute_server")
+def test_nobody_waits_for_a_server_that_is_going(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it was cancelled is asked for seconds, and no longer than the worker lives: a run that waited for the
+    answer was killed before it gave its shot back."""
+    run = "00000000-0000-0000-0000-000000000000"
+    began = time.monotonic()
+    monkeypatch.setattr("flows.reel.ASKING", 1.0)
+    assert not cancelled(run)
+    assert 0.9 < time.monotonic() - began < 6
+    monkeypatch.setattr("flows.reel.ASKING", 60.0)
+    gone = time.monotonic() + 1
+    monkeypatch.setattr("flows.reel.loose", lambda: time.monotonic() > gone)
+    assert not cancelled(run)
+    assert time.monotonic() - gone < 6
+    assert ASKING < GRACE
