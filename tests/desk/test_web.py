@@ -99,7 +99,7 @@ def test_words_of_a_shot_list_are_words_on_every_page(alone: TestClient) -> None
         assert "<script>alert" not in page
         assert "<img src=x" not in page
         assert "<b>Code" not in page
-        assert "49" not in re.sub(r"[0-9a-f]{12,}|\d{3,}", "", page)  # no template within a template
+        assert not re.search(r"49\$|\$49", page)  # no template within a template
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in alone.get("/shots/AGM/SH0010").text
 
 

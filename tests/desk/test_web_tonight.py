@@ -54,7 +54,7 @@ def test_a_stream_without_news_says_that_it_is_there_and_ends_in_time() -> None:
 
     async def run() -> list[bytes]:
         live = Live(lambda: "the same", every=0.02)
-        return [one async for one in live.follow(lasts=0.6, silence=0.1)]
+        return [one async for one in live.follow(lasts=3.0, silence=1.0)]
 
     heard = asyncio.run(run())
     assert heard[0] == b"data: the same\n\n"

@@ -106,10 +106,10 @@ def test_nobody_waits_for_a_server_that_is_going(monkeypatch: pytest.MonkeyPatch
     began = time.monotonic()
     monkeypatch.setattr("flows.reel.ASKING", 1.0)
     assert not cancelled(run)
-    assert 0.9 < time.monotonic() - began < 6
+    assert 0.9 < time.monotonic() - began < 30
     monkeypatch.setattr("flows.reel.ASKING", 60.0)
     gone = time.monotonic() + 1
     monkeypatch.setattr("flows.reel.loose", lambda: time.monotonic() > gone)
     assert not cancelled(run)
-    assert time.monotonic() - gone < 6
+    assert time.monotonic() - gone < 30
     assert ASKING < GRACE
